@@ -1,0 +1,134 @@
+"""The wanted state of one machine, as the controller sends it and the agent applies it.
+
+Frozen data and its JSON form, nothing else. `from_json` refuses unknown keys and wrong types: a newer
+controller must never have half of its wishes dropped silently by an older agent.
+Nothing here knows how a wish is fulfilled.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass, field
+from typing import Any, Dict, Mapping, Tuple
+
+
+class SpecError(ValueError):
+    """A document that is no wanted state: an unknown key, a missing one or a wrong type."""
+
+
+@dataclass(frozen=True)
+class PackageFile:
+    """A .deb or .rpm that the controller holds and uploads only when the agent asks (`need`)."""
+
+    name: str
+    sha256: str
+    size: int
+    """Bytes."""
+
+
+@dataclass(frozen=True)
+class EngineSpec:
+    """How Docker Engine is installed and configured."""
+
+    options: Mapping[str, Any] = field(default_factory=dict)
+    """daemon.json keys and values that are wanted; keys that are absent stay as the host has them."""
+    env: Mapping[str, str] = field(default_factory=dict)
+    """Environment of dockerd (proxies and the like), for the systemd drop-in."""
+    version: str = ""
+    """Pinned version as people write it (`20.10.6`, `26.1`); empty: what the sources offer."""
+    mirror: str = ""
+    """Base URL of a copy of download.docker.com (or that itself); empty: the distribution's own package."""
+    packages: Tuple[PackageFile, ...] = ()
+    """Package files to install instead of any source, for hosts without the Internet."""
+    port: int = 2376
+    """TCP port for TLS clients."""
+    adopt: bool = False
+    """Never install or upgrade: the engine that is there is taken as it is."""
+
+
+@dataclass(frozen=True)
+class TlsSpec:
+    """PEM texts for /etc/docker/{ca,server,server-key}.pem. `server_key` is a secret: see `redacted`."""
+
+    ca: str
+    server: str
+    server_key: str = field(repr=False)
+
+
+@dataclass(frozen=True)
+class HostSpec:
+    """What the host itself should be like."""
+
+    os: str = ""
+    """A provisioner's name (`debian`, `fedora`, …) that overrules /etc/os-release."""
+    hostname: str = ""
+    """Set only where the user asked for it; the host's own name is left alone otherwise."""
+
+
+@dataclass(frozen=True)
+class Spec:
+    """Everything that one `apply` wants."""
+
+    name: str
+    engine: EngineSpec
+    tls: TlsSpec
+    host: HostSpec = HostSpec()
+
+    def to_json(self) -> Dict[str, Any]:
+        """The whole document, secrets included: for the wire, never for a log."""
+        return dataclasses.asdict(self)
+
+    def redacted(self) -> Dict[str, Any]:
+        """The document without its secrets: for logs, plans and `inspect`."""
+        document = self.to_json()
+        document["tls"]["server_key"] = "(secret)"
+        document["engine"]["env"] = dict.fromkeys(self.engine.env, "(hidden)")
+        return document
+
+    @classmethod
+    def from_json(cls, document: Mapping[str, Any]) -> Spec:
+        """The reverse of `to_json`. Raises `SpecError` naming the key."""
+        top = _fields(cls, document, "spec")
+        engine = _fields(EngineSpec, top.get("engine", {}), "engine")
+        engine["packages"] = tuple(
+            _typed(PackageFile, one, "engine.packages") for one in engine.get("packages", ())
+        )
+        return cls(
+            name=str(top["name"]),
+            engine=EngineSpec(**engine),
+            tls=_typed(TlsSpec, top["tls"], "tls"),
+            host=_typed(HostSpec, top.get("host", {}), "host"),
+        )
+
+
+_SHAPES: Dict[str, tuple[type, ...]] = {
+    "str": (str,),
+    "int": (int,),
+    "bool": (bool,),
+    "Mapping[str, Any]": (dict,),
+    "Mapping[str, str]": (dict,),
+    "Tuple[PackageFile, ...]": (list, tuple),
+}
+
+
+def _fields(shape: Any, document: Any, where: str) -> Dict[str, Any]:
+    if not isinstance(document, dict):
+        raise SpecError(f"{where}: an object is wanted, not {type(document).__name__}")
+    known = {one.name: one for one in dataclasses.fields(shape)}
+    unknown = sorted(set(document) - set(known))
+    if unknown:
+        raise SpecError(f"{where}: unknown key {unknown[0]!r}; is the agent older than the controller?")
+    for name, one in known.items():
+        if name not in document:
+            if one.default is dataclasses.MISSING and one.default_factory is dataclasses.MISSING:
+                raise SpecError(f"{where}: key {name!r} is missing")
+            continue
+        wanted = _SHAPES.get(str(one.type))
+        value = document[name]
+        if wanted and (not isinstance(value, wanted) or (isinstance(value, bool) and bool not in wanted)):
+            raise SpecError(f"{where}.{name}: {one.type} is wanted, not {type(value).__name__}")
+    return dict(document)
+
+
+def _typed(shape: Any, document: Any, where: str) -> Any:
+    return shape(**_fields(shape, document, where))

@@ -1,0 +1,3 @@
+"""The one version number of controller and agent; they are released together."""
+
+__version__ = "0.1.0"
