@@ -121,7 +121,7 @@ class Host:
         env: Optional[Mapping[str, str]] = None,
     ) -> Completed:
         """Runs to the end, whatever the exit status. Raises `Problem` where the program is missing
-        (`command-missing`) or where `deadline` seconds have passed (`deadline`; its whole group is killed)."""
+        (`command-missing`) or where `deadline` seconds have passed (`deadline`; its group is killed)."""
         try:
             child = subprocess.Popen(
                 argv,

@@ -70,7 +70,7 @@ def text_diff(name: str, before: str, after: str) -> str:
 def write_step(
     phase: str, name: str, before: str, after: str, mode: int = 0o644, note: str = ""
 ) -> Tuple[Step, ...]:
-    """The step that gives a file this text, or none where it has it. `before` is empty where it is missing."""
+    """The step that gives a file this text; none where it has it. `before` is empty where it is missing."""
     if before == after:
         return ()
     sign = "~" if before else "+"
