@@ -42,6 +42,8 @@ class EngineSpec:
     """Package files to install instead of any source, for hosts without the Internet."""
     port: int = 2376
     """TCP port for TLS clients."""
+    listen: str = "0.0.0.0"  # noqa: S104 - with client certificates only, see engine/daemon_json.py
+    """Address that dockerd listens on, IPv6 in brackets; `[::]` is IPv4 and IPv6."""
     adopt: bool = False
     """Never install or upgrade: the engine that is there is taken as it is."""
 

@@ -1,0 +1,118 @@
+"""What daemon.json, the drop-in and dockerd's environment should be on this host, given what is there."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from typing import Any, Dict, Mapping
+
+from machinectl_agent.engine import unit
+from machinectl_agent.engine.merge import Record, merge, parse_document, render_document
+from machinectl_agent.host import Host
+from machinectl_agent.spec import EngineSpec
+from machinectl_agent.templates import render
+
+FILE = "/etc/docker/daemon.json"
+RECORD = "/var/lib/machinectl/engine.json"
+CA, CERT, KEY = "/etc/docker/ca.pem", "/etc/docker/server.pem", "/etc/docker/server-key.pem"
+LISTENING = ("hosts", "tls", "tlsverify", "tlscacert", "tlscert", "tlskey")
+"""Never merged with what the host has: an open tcp://0.0.0.0:2375 of earlier days must not survive."""
+
+
+@dataclass(frozen=True)
+class Seen:
+    """The three files as they are, and what they are made from."""
+
+    document: Mapping[str, Any]
+    text: str
+    record: Record
+    record_text: str
+    command: unit.CommandLine
+    environment_flags: unit.CommandLine
+    drop_in: str
+    environment: str
+    swarm: bool
+    """The engine is a member of a Swarm; live-restore can't be used there (Docker's documentation)."""
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """The same files as they should be."""
+
+    document: Mapping[str, Any]
+    text: str
+    record_text: str
+    drop_in: str
+    environment: str
+
+
+def observe(host: Host) -> Seen:
+    """Raises `Problem` `daemon-json-invalid` where the host's own file can't be read as JSON."""
+    text = host.read(FILE) or ""
+    record_text = host.read(RECORD) or ""
+    document = parse_document(FILE, text)
+    root = str(document.get("data-root", "/var/lib/docker"))
+    return Seen(
+        document=document,
+        text=text,
+        record=parse_record(record_text),
+        record_text=record_text,
+        command=unit.read_command_line(host),
+        environment_flags=unit.read_environment_flags(host),
+        drop_in=host.read(unit.DROP_IN) or "",
+        environment=host.read(unit.ENVIRONMENT) or "",
+        swarm=bool((host.read(f"{root}/swarm/docker-state.json") or "").strip()),
+    )
+
+
+def parse_record(text: str) -> Record:
+    """A record that is gone or torn counts as empty: what is there is then the host's own."""
+    try:
+        document = json.loads(text)
+        return Record(dict(document["ours"]), dict(document["displaced"]))
+    except (ValueError, KeyError, TypeError):
+        return Record()
+
+
+def wanted(seen: Seen, engine: EngineSpec) -> Wanted:
+    """Pure. Flags of the unit that collide with a key of daemon.json move there with their values."""
+    wish = {**_ours(seen, engine), **engine.options}
+    keys = {*wish, *seen.document}
+    command = unit.fold(seen.command, seen.environment_flags, tuple(keys))
+    now = {key: value for key, value in {**command.flags, **seen.document}.items() if key in keys}
+    document, record = merge({key: now[key] for key in now if key not in LISTENING}, seen.record, wish)
+    text = seen.text if document == seen.document else render_document(document)
+    record_text = json.dumps(asdict(record), indent=1, sort_keys=True) + "\n"
+    return Wanted(
+        document=document,
+        text=text,
+        record_text=seen.record_text if record == seen.record and seen.record_text else record_text,
+        drop_in=render(
+            "docker-drop-in.conf",
+            exec_start=unit.exec_start(command, [*document, *LISTENING]),
+            environment_file=unit.ENVIRONMENT,
+        ),
+        environment=render_environment(engine.env),
+    )
+
+
+def _ours(seen: Seen, engine: EngineSpec) -> Dict[str, Any]:
+    wish: Dict[str, Any] = {
+        "hosts": ["fd://", f"tcp://{engine.listen}:{engine.port}"],
+        "tlsverify": True,
+        "tlscacert": CA,
+        "tlscert": CERT,
+        "tlskey": KEY,
+    }
+    if not seen.swarm:
+        wish["live-restore"] = True
+    return wish
+
+
+def render_environment(env: Mapping[str, str]) -> str:
+    """systemd.exec(5), EnvironmentFile=: double quotes, backslash, quote, dollar and backtick escaped."""
+    lines = []
+    for name in sorted(env):
+        value = "".join("\\" + one if one in '\\"$`' else one for one in env[name])
+        lines.append(f'{name}="{value}"\n')
+    return "".join(lines)

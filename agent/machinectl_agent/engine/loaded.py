@@ -1,0 +1,125 @@
+"""What the running dockerd has loaded, as opposed to what lies on the disk.
+
+A crash between writing a file and restarting must not be forgotten: so `restart needed` is never a flag
+that somebody sets, it is observed. After every start or reload of ours the files' digests and the process
+(pid and start time, proc(5)) are recorded below /run. Where dockerd was started by somebody else since, it
+has loaded whatever is older than itself; a file that is newer counts as not loaded.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from dataclasses import dataclass
+from typing import Any, Dict, Mapping, Optional, Sequence
+
+from machinectl_agent.engine import daemon_json, unit
+from machinectl_agent.engine.merge import changed_keys, parse_document
+from machinectl_agent.engine.options import reloads
+from machinectl_agent.host import Host
+
+RECORD = "/run/machinectl/engine-loaded.json"
+FILES = (
+    daemon_json.FILE,
+    unit.DROP_IN,
+    unit.ENVIRONMENT,
+    daemon_json.CA,
+    daemon_json.CERT,
+    daemon_json.KEY,
+)
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """`nothing`: dockerd has all of it. `reload`: a SIGHUP is enough. `restart`: it is not."""
+
+    verdict: str
+    reason: str
+    """Which files or keys, for the plan's title."""
+
+
+def compare(host: Host, pid: int) -> Loaded:
+    """What dockerd (`pid`, 0: not running) needs in order to run with the files that are on the disk."""
+    if not pid:
+        return Loaded("restart", "dockerd is not running")
+    identity = process_identity(host, pid)
+    record = _read(host)
+    if record is None or record.get("process") != identity:
+        newer = [name for name in FILES if _newer(host, name, pid)]
+        return (
+            Loaded("restart", f"newer than dockerd: {', '.join(newer)}") if newer else Loaded("nothing", "")
+        )
+    now = digests(host)
+    return judge(
+        [name for name in FILES if now.get(name) != record["files"].get(name)], record["document"], host
+    )
+
+
+def judge(changed: Sequence[str], before: Mapping[str, Any], host: Host) -> Loaded:
+    """Files that differ from what was loaded → what dockerd needs."""
+    if not changed:
+        return Loaded("nothing", "")
+    if list(changed) != [daemon_json.FILE]:
+        return Loaded("restart", f"changed: {', '.join(changed)}")
+    after = parse_document(daemon_json.FILE, host.read(daemon_json.FILE) or "")
+    keys = changed_keys(before, after)
+    fixed = [key for key in keys if not reloads(key)]
+    if fixed:
+        return Loaded("restart", f"no reload for {', '.join(fixed)}")
+    return Loaded("reload" if keys else "nothing", ", ".join(keys))
+
+
+def remember(host: Host, pid: int) -> None:
+    """To be called right after a start or reload that went well."""
+    document = {
+        "process": process_identity(host, pid),
+        "files": digests(host),
+        # no secret is in daemon.json except where its owner put one into a log option: hence 0600
+        "document": parse_document(daemon_json.FILE, host.read(daemon_json.FILE) or ""),
+    }
+    host.make_folder(os.path.dirname(RECORD), 0o700)  # noqa: PTH120 - a name on the machine, not a local path
+    host.write(RECORD, json.dumps(document) + "\n", 0o600)
+
+
+def digests(host: Host) -> Dict[str, str]:
+    """SHA-256 of every file that dockerd reads at start; files that are missing or empty are left out."""
+    texts = {name: host.read(name) for name in FILES}
+    return {name: hashlib.sha256(text.encode()).hexdigest() for name, text in texts.items() if text}
+
+
+def process_identity(host: Host, pid: int) -> str:
+    """pid and start time in clock ticks since boot, and the boot: never the same for two processes."""
+    boot = (host.read("/proc/sys/kernel/random/boot_id") or "").strip()
+    return f"{boot} {pid} {start_ticks(host.read(f'/proc/{pid}/stat') or '')}"
+
+
+def start_ticks(stat: str) -> int:
+    """Field 22 of /proc/PID/stat; the second field may hold spaces and brackets, so count from its end."""
+    fields = stat.rpartition(")")[2].split()
+    return int(fields[19]) if len(fields) > 19 else 0
+
+
+def _read(host: Host) -> Optional[Mapping[str, Any]]:
+    try:
+        document = json.loads(host.read(RECORD) or "")
+    except ValueError:
+        return None
+    return (
+        document if isinstance(document, dict) and {"process", "files", "document"} <= set(document) else None
+    )
+
+
+def _newer(host: Host, name: str, pid: int) -> bool:
+    """The file was written after the process began; both in seconds of the wall clock (proc(5), btime)."""
+    try:
+        written = host.path(name).stat().st_mtime
+    except FileNotFoundError:
+        return False
+    for line in (host.read("/proc/stat") or "").splitlines():
+        if line.startswith("btime "):
+            ticks = start_ticks(host.read(f"/proc/{pid}/stat") or "")
+            began = int(line.split()[1]) + ticks / os.sysconf("SC_CLK_TCK")
+            # btime is whole seconds: a file of that very second counts as newer, at one restart's cost
+            return written > began - 1
+    return True

@@ -1,0 +1,38 @@
+"""The agent's commands, as the controller calls them: `python3 -I /opt/machinectl/agent/HASH VERB`.
+
+apply      one request on stdin (wire.py), events on stdout; the wanted state is in the request
+facts      the same, with the host's facts as the result
+daemon     the systemd service (see daemon/)
+dial-stdio connects stdin and stdout with the daemon's socket
+version    the version and the bundle's hash, for people
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import List, Optional
+
+
+def main(argv: Optional[List[str]] = None) -> int:
+    """Exit status: 0 done, 1 failed (an `error` event says why), 2 no such command."""
+    verb, *_ = (sys.argv[1:] if argv is None else argv) or [""]
+    if verb in ("apply", "facts"):
+        from machinectl_agent.session import serve_request  # noqa: PLC0415 - each verb loads what it needs
+
+        return serve_request(verb)
+    if verb == "daemon":
+        from machinectl_agent.daemon.server import serve  # noqa: PLC0415
+
+        return serve()
+    if verb == "dial-stdio":
+        from machinectl_agent.daemon.dial import dial_stdio  # noqa: PLC0415
+
+        return dial_stdio()
+    if verb == "version":
+        from machinectl_agent.bundle import own_hash  # noqa: PLC0415
+        from machinectl_agent.version import __version__  # noqa: PLC0415
+
+        print(f"machinectl-agent {__version__} {own_hash()}")
+        return 0
+    print(f"machinectl-agent: no command {verb!r}", file=sys.stderr)
+    return 2

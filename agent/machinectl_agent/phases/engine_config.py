@@ -1,0 +1,94 @@
+"""Phase `engine-config`: daemon.json, dockerd's environment and the systemd drop-in."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Callable, List
+
+from machinectl_agent.engine import daemon_json, known_good, unit
+from machinectl_agent.host import Host
+from machinectl_agent.phases.base import Context, Step, Work, text_diff
+from machinectl_agent.problems import Problem
+
+
+@dataclass(frozen=True)
+class Seen:
+    """The files, and whether an engine is installed at all."""
+
+    files: daemon_json.Seen
+    dockerd: str
+
+
+class EngineConfigPhase:
+    """Written here, taken over by dockerd in phase `engine-service`."""
+
+    name = "engine-config"
+
+    def observe(self, host: Host, context: Context) -> Seen:
+        return Seen(daemon_json.observe(host), host.which("dockerd"))
+
+    def plan(self, seen: Seen, context: Context) -> List[Step]:
+        files, wanted = seen.files, daemon_json.wanted(seen.files, context.spec.engine)
+        after = "" if seen.dockerd else "after install: "
+        steps = []
+        if wanted.record_text != files.record_text:
+            # before daemon.json: a crash in between must not turn our entries into the host's own
+            steps.append(
+                self._write(
+                    daemon_json.RECORD, "remember what of daemon.json is ours", wanted.record_text, 0o600
+                )
+            )
+        if wanted.text != files.text:
+            sign = "~" if files.text else "+"
+            steps.append(
+                Step(
+                    f"{self.name}/write {daemon_json.FILE}",
+                    f"{sign} {after}write {daemon_json.FILE}",
+                    lambda work: _write_daemon_json(work, wanted.text),
+                    text_diff(daemon_json.FILE, files.text, wanted.text),
+                )
+            )
+        if wanted.environment != files.environment:
+            title = f"{after}write {unit.ENVIRONMENT} ({len(context.spec.engine.env)} variables)"
+            steps.append(self._write(unit.ENVIRONMENT, title, wanted.environment, 0o600))
+        if wanted.drop_in != files.drop_in:
+            diff = text_diff(unit.DROP_IN, files.drop_in, wanted.drop_in)
+            steps.append(
+                self._write(unit.DROP_IN, f"{after}write {unit.DROP_IN}", wanted.drop_in, 0o644, diff)
+            )
+        return steps
+
+    def _write(self, name: str, title: str, text: str, mode: int, diff: str = "") -> Step:
+        return Step(f"{self.name}/write {name}", f"~ {title}", _writer(name, text, mode), diff)
+
+
+def _writer(name: str, text: str, mode: int) -> Callable[[Work], None]:
+    def write(work: Work) -> None:
+        known_good.keep(work.host)
+        work.host.write(name, text, mode)
+
+    return write
+
+
+def _write_daemon_json(work: Work, text: str) -> None:
+    known_good.keep(work.host)
+    validate(work.host, text)
+    work.host.write(daemon_json.FILE, text, work.host.mode(daemon_json.FILE) or 0o644)
+
+
+def validate(host: Host, text: str) -> None:
+    """Asks dockerd itself (`--validate`, Engine 23 and later). Raises `Problem` `daemon-json-refused`."""
+    candidate = "/var/lib/machinectl/daemon.json.candidate"
+    host.write(candidate, text, 0o600)
+    try:
+        done = host.run("dockerd", "--validate", "--config-file", str(host.path(candidate)), deadline=20)
+    finally:
+        host.remove(candidate)
+    if done.ok or "unknown flag: --validate" in done.stderr:
+        return
+    raise Problem(
+        "daemon-json-refused",
+        f"dockerd refuses the new {daemon_json.FILE}; the host keeps the one it has",
+        why=done.tail(3),
+        hint="correct the engine option that it names",
+    )

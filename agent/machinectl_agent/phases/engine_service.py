@@ -1,0 +1,205 @@
+"""Phase `engine-service`: dockerd runs with the files that are on the disk, and at every boot.
+
+What is needed (start, reload, restart, nothing) is observed, see engine/loaded.py. A dockerd that does not
+come up gets back the files that it last ran with, and the error carries its last words.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any, List, Mapping
+
+from machinectl_agent.engine import api, daemon_json, known_good, loaded, unit
+from machinectl_agent.host import Host
+from machinectl_agent.phases.base import Context, Step, Work
+from machinectl_agent.problems import Problem
+
+START_DEADLINE = 120.0
+"""Seconds; dockerd with many containers and a slow disk takes its time."""
+
+JOURNAL_LINES = 12
+
+
+@dataclass(frozen=True)
+class Seen:
+    """systemd's view of docker.service, and what dockerd has loaded."""
+
+    unit: Mapping[str, str]
+    loaded: loaded.Loaded
+    live_restore_wanted: bool
+    live_restore: bool
+    """The running dockerd keeps containers alive over its own restart."""
+    containers: int
+    """Running ones."""
+
+    @property
+    def active(self) -> bool:
+        return self.unit.get("ActiveState") == "active"
+
+
+class EngineServicePhase:
+    """Reload where that is enough, restart only where it must be."""
+
+    name = "engine-service"
+
+    def observe(self, host: Host, context: Context) -> Seen:
+        shown = show_unit(host)
+        pid = int(shown.get("MainPID", "0") or 0)
+        running = shown.get("ActiveState") == "active"
+        engine = _engine_info() if running else {}
+        document = daemon_json.observe(host).document
+        return Seen(
+            unit=shown,
+            loaded=loaded.compare(host, pid if running else 0),
+            live_restore_wanted=bool(document.get("live-restore")),
+            live_restore=bool(engine.get("LiveRestoreEnabled")),
+            containers=int(engine.get("ContainersRunning", 0)),
+        )
+
+    def plan(self, seen: Seen, context: Context) -> List[Step]:
+        steps = []
+        if seen.unit.get("LoadState") not in ("loaded", None):
+            return [Step(f"{self.name}/start", "+ after install: enable and start docker.service", start)]
+        if seen.unit.get("UnitFileState") != "enabled":
+            steps.append(Step(f"{self.name}/enable", "+ enable docker.service at boot", enable))
+        verdict, reason = seen.loaded.verdict, seen.loaded.reason
+        if verdict == "restart" and seen.active:
+            if seen.containers and seen.live_restore_wanted and not seen.live_restore:
+                title = f"~ turn live-restore on first, for {seen.containers} running containers"
+                steps.append(Step(f"{self.name}/live-restore", title, turn_live_restore_on))
+            elif seen.containers and not seen.live_restore_wanted:
+                reason += f"; {seen.containers} running containers stop, live-restore is off"
+            steps.append(Step(f"{self.name}/restart", f"! restart docker.service ({reason})", start))
+        elif verdict == "restart":
+            steps.append(Step(f"{self.name}/start", "+ start docker.service", start))
+        elif verdict == "reload":
+            steps.append(Step(f"{self.name}/reload", f"~ reload docker.service ({reason})", reload))
+        return steps
+
+
+def show_unit(host: Host) -> Mapping[str, str]:
+    """systemctl show: LoadState, ActiveState, SubState, UnitFileState, MainPID."""
+    names = "LoadState,ActiveState,SubState,UnitFileState,MainPID,NeedDaemonReload"
+    text = host.must("systemctl", "show", unit.UNIT, "--property", names, deadline=20)
+    return dict(line.partition("=")[::2] for line in text.splitlines() if "=" in line)
+
+
+def enable(work: Work) -> None:
+    """The socket as well: `fd://` takes dockerd's unix socket from it."""
+    work.host.must("systemctl", "enable", unit.UNIT, "docker.socket", deadline=60)
+
+
+def start(work: Work) -> None:
+    """Starts or restarts dockerd with the new files; rolls back where it does not come up."""
+    host = work.host
+    host.must("systemctl", "daemon-reload", deadline=60)
+    if show_unit(host).get("UnitFileState") != "enabled":
+        enable(work)
+    trouble = _restart(host)
+    if not trouble:
+        loaded.remember(host, int(show_unit(host)["MainPID"]))
+        known_good.forget(host)
+        return
+    if not known_good.restore(host):
+        raise Problem("engine-start-failed", "dockerd does not start", why=trouble, hint=_JOURNAL_HINT)
+    work.log("dockerd does not come up with the new configuration: putting the old one back")
+    host.must("systemctl", "daemon-reload", deadline=60)
+    again = _restart(host)
+    outcome = (
+        "it does not start with the old one either"
+        if again
+        else "the old one is back and dockerd runs with it"
+    )
+    raise Problem(
+        "engine-start-failed",
+        f"dockerd does not start with the new configuration; {outcome}",
+        why=trouble,
+        hint="correct the option that dockerd names above, or look at `journalctl -u docker` on the host",
+    )
+
+
+_JOURNAL_HINT = "look at `journalctl -u docker` on the host"
+
+
+def reload(work: Work) -> None:
+    """SIGHUP. dockerd takes over a valid file or none of it, and says so only in its journal."""
+    host = work.host
+    cursor = _journal_cursor(host)
+    pid = int(show_unit(host)["MainPID"])
+    host.must("systemctl", "reload", unit.UNIT, deadline=60)
+    done = api.wait_until(lambda: _reload_outcome(host, cursor) != "", 20)
+    outcome = _reload_outcome(host, cursor) if done else "no word about the reload in dockerd's journal"
+    if outcome != "reloaded":
+        known_good.restore(host)
+        host.run("systemctl", "reload", unit.UNIT, deadline=60)
+        raise Problem(
+            "engine-reload-failed",
+            f"dockerd refuses the new {daemon_json.FILE}; the old one is back",
+            why=outcome,
+            hint="correct the option that dockerd names above",
+        )
+    loaded.remember(host, pid)
+    known_good.forget(host)
+
+
+def turn_live_restore_on(work: Work) -> None:
+    """With the file that dockerd runs with plus this one key, so that the reload is accepted (it would not be
+    with options that collide with the old command line)."""
+    host = work.host
+    new = host.read(daemon_json.FILE) or ""
+    saved = json.loads(host.read(known_good.COPY) or "{}").get(daemon_json.FILE)
+    old = json.loads(saved[0]) if saved and saved[0].strip() else {}
+    host.write(daemon_json.FILE, json.dumps({**old, "live-restore": True}), 0o644)
+    try:
+        host.must("systemctl", "reload", unit.UNIT, deadline=60)
+        if not api.wait_until(lambda: bool(api.get("/info").get("LiveRestoreEnabled")), 20):
+            work.log("dockerd did not take live-restore over: running containers will be restarted with it")
+    finally:
+        host.write(daemon_json.FILE, new, 0o644)
+
+
+def _restart(host: Host) -> str:
+    """Restarts and waits until the API answers; the journal's last lines where it does not, else nothing."""
+    cursor = _journal_cursor(host)
+    # a unit that failed five times in a row refuses to be started until this is done (systemd.unit(5))
+    host.run("systemctl", "reset-failed", unit.UNIT, deadline=20)
+    done = host.run("systemctl", "restart", unit.UNIT, deadline=START_DEADLINE)
+    if done.ok and api.wait_until(lambda: api.get("/_ping") is not None, 30):
+        return ""
+    return journal_since(host, cursor) or done.tail(3) or "systemd gives no reason"
+
+
+def journal_since(host: Host, cursor: str, lines: int = JOURNAL_LINES) -> str:
+    """dockerd's own last words since a cursor: errors and fatal lines first, where there are any."""
+    since = ("--after-cursor", cursor) if cursor else ()
+    done = host.run(
+        "journalctl", "-u", unit.UNIT, "-o", "cat", "--no-pager", "-n", "200", *since, deadline=20
+    )
+    written = done.stdout.splitlines()
+    telling = [
+        line for line in written if "level=fatal" in line or "level=error" in line or "unable to" in line
+    ]
+    return "\n".join((telling or written)[-lines:])
+
+
+def _reload_outcome(host: Host, cursor: str) -> str:
+    """`reloaded`, dockerd's complaint, or nothing yet."""
+    for line in reversed(journal_since(host, cursor, 50).splitlines()):
+        if "Reloaded configuration" in line:
+            return "reloaded"
+        if "Error reconfiguring the daemon" in line or "unable to configure the Docker daemon" in line:
+            return line
+    return ""
+
+
+def _journal_cursor(host: Host) -> str:
+    text = host.run("journalctl", "-n", "0", "--show-cursor", "--no-pager", deadline=20).stdout
+    return text.partition("-- cursor: ")[2].strip()
+
+
+def _engine_info() -> Mapping[str, Any]:
+    try:
+        return dict(api.get("/info", deadline=10))
+    except api.ApiError:
+        return {}

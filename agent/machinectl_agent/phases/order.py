@@ -1,0 +1,22 @@
+"""The phases, in the order in which they are planned and applied."""
+
+from __future__ import annotations
+
+from typing import Tuple
+
+from machinectl_agent.phases.agent import AgentPhase
+from machinectl_agent.phases.base import Phase
+from machinectl_agent.phases.engine_config import EngineConfigPhase
+from machinectl_agent.phases.engine_service import EngineServicePhase
+from machinectl_agent.phases.packages import PackagesPhase
+from machinectl_agent.phases.system import SystemPhase
+from machinectl_agent.phases.tls import TlsPhase
+
+PHASES: Tuple[Phase, ...] = (
+    SystemPhase(),
+    PackagesPhase(),
+    TlsPhase(),
+    EngineConfigPhase(),
+    EngineServicePhase(),
+    AgentPhase(),
+)

@@ -1,0 +1,140 @@
+"""One conversation with a controller over stdin and stdout: request in, events out (see wire.py)."""
+
+from __future__ import annotations
+
+import signal
+import sys
+import threading
+import traceback
+from typing import Any, BinaryIO, Dict, List, Mapping
+
+from machinectl_agent import wire
+from machinectl_agent.bundle import own_hash
+from machinectl_agent.facts import gather
+from machinectl_agent.host import Host
+from machinectl_agent.lock import apply_lock
+from machinectl_agent.phases.base import Context, Work
+from machinectl_agent.problems import Problem
+from machinectl_agent.spec import Spec, SpecError
+from machinectl_agent.version import __version__
+
+HEARTBEAT = 10.0
+"""Seconds between `alive` events; the controller takes a longer silence for a dead host."""
+
+
+class Session:
+    """Writes events; a controller that has gone away is noticed between steps, never inside one."""
+
+    def __init__(self, stdin: BinaryIO, stdout: BinaryIO) -> None:
+        self._stdin = stdin
+        self._stdout = stdout
+        self._writing = threading.Lock()
+        self._gone = False
+        self._ended = threading.Event()
+
+    def emit(self, message: Mapping[str, Any]) -> None:
+        """Raises `Problem` `controller-gone` when a step is about to begin and nobody listens any more."""
+        with self._writing:
+            if not self._gone:
+                try:
+                    self._stdout.write(wire.encode(message))
+                    self._stdout.flush()
+                except OSError:
+                    self._gone = True
+        if self._gone and message.get("event") == "step" and message.get("state") == "started":
+            raise Problem("controller-gone", "the controller went away; the next run finishes the job")
+
+    def log(self, text: str) -> None:
+        self.emit({"event": "log", "text": text})
+
+    def need(self, files: List[Dict[str, Any]]) -> None:
+        """Asks for files and waits for the reply; the heartbeat goes on meanwhile."""
+        self.emit({"event": "need", "files": files})
+        line = self._stdin.readline()
+        if not line:
+            raise Problem("controller-gone", "the controller went away; the next run finishes the job")
+        reply = wire.decode(line)
+        if reply.get("reply") != "need":
+            raise Problem(
+                "need-refused", "the controller did not deliver the files", why=str(reply.get("why", ""))
+            )
+
+    def beat(self) -> None:
+        """A background thread until `end` is called."""
+
+        def run() -> None:
+            while not self._ended.wait(HEARTBEAT):
+                self.emit({"event": "alive"})
+
+        threading.Thread(target=run, name="heartbeat", daemon=True).start()
+
+    def end(self) -> None:
+        self._ended.set()
+
+    def read_request(self) -> wire.Message:
+        """Raises `Problem` `wire` or `wire-version`."""
+        try:
+            request = wire.decode(self._stdin.readline())
+        except wire.WireError as error:
+            raise Problem("wire", "the agent did not understand the controller", why=str(error)) from error
+        try:
+            wire.check_version(request)
+        except wire.WireError as error:
+            hint = "use the same version of machinectl, or `machinectl agent upgrade NAME`"
+            raise Problem("wire-version", str(error), hint=hint) from error
+        return request
+
+
+def serve_request(verb: str) -> int:
+    """Exit status 0 after `done`, 1 after `error`."""
+    # a lost connection must not kill dpkg or a half-done restart: the step ends, then the run stops
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    signal.signal(signal.SIGPIPE, signal.SIG_IGN)
+    session = Session(sys.stdin.buffer, sys.stdout.buffer)
+    session.emit(wire.hello(own_hash(), __version__))
+    session.beat()
+    try:
+        args = session.read_request()["args"]
+        result = _apply(session, args) if verb == "apply" else gather(Host()).to_json()
+    except Problem as problem:
+        session.end()
+        session.emit(problem.to_message())
+        return 1
+    except Exception as error:
+        session.end()
+        why = "".join(traceback.format_exception(type(error), error, error.__traceback__)[-3:])
+        session.emit(wire.error("agent-fault", f"a fault of the agent's own: {error}", why, "report this"))
+        return 1
+    session.end()
+    session.emit(wire.done(result))
+    return 0
+
+
+def _apply(session: Session, args: Mapping[str, Any]) -> Dict[str, Any]:
+    """args: spec (spec.py), dry_run, for (who runs the controller) → facts, changed, engine_version."""
+    from machinectl_agent.phases.order import PHASES  # noqa: PLC0415 - `facts` needs none of them
+    from machinectl_agent.provisioners.installed import engine_version  # noqa: PLC0415
+    from machinectl_agent.runner import apply, make_plan, plan_event  # noqa: PLC0415
+
+    try:
+        spec = Spec.from_json(args["spec"])
+    except SpecError as error:
+        raise Problem("spec", "the agent does not understand the wanted state", why=str(error)) from error
+    host = Host()
+    facts = gather(host)
+    session.emit({"event": "facts", "facts": facts.to_json()})
+    if not facts.systemd:
+        raise Problem(
+            "no-systemd",
+            "this host does not run systemd",
+            why="machinectl starts and supervises dockerd by systemd",
+            hint="use a host with systemd",
+        )
+    context = Context(spec, facts)
+    if args.get("dry_run"):
+        plan = make_plan(host, context, PHASES)
+        session.emit(plan_event(plan))
+        return {"facts": facts.to_json(), "changed": 0, "engine_version": engine_version(host)}
+    with apply_lock(session.log, wait=float(args.get("lock_wait", 300)), who=str(args.get("for", ""))):
+        changed = apply(Work(host, session.log, session.need), context, PHASES, session.emit)
+    return {"facts": facts.to_json(), "changed": changed, "engine_version": engine_version(host)}
