@@ -2,7 +2,8 @@
 
 Frozen data and its JSON form, nothing else. `from_json` refuses unknown keys and wrong types: a newer
 controller must never have half of its wishes dropped silently by an older agent.
-Nothing here knows how a wish is fulfilled.
+Nothing here knows how a wish is fulfilled. The table of engine options is passed on to the controller, which
+makes create's flags of it.
 """
 
 from __future__ import annotations
@@ -10,6 +11,12 @@ from __future__ import annotations
 import dataclasses
 from dataclasses import dataclass, field
 from typing import Any, Dict, Mapping, Tuple
+
+from machinectl_agent.engine.options import CREATE_OPTIONS as CREATE_OPTIONS
+from machinectl_agent.engine.options import OptionError as OptionError
+from machinectl_agent.engine.options import collect as collect
+from machinectl_agent.engine.options import parse_assignment as parse_assignment
+from machinectl_agent.engine.options import parse_value as parse_value
 
 
 class SpecError(ValueError):
