@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+
 from machinectl_agent import wire
 from machinectl_agent.spec import EngineSpec, PackageFile, Spec, SpecError, TlsSpec
 

@@ -71,6 +71,9 @@ def merge(now: Mapping[str, Any], record: Record, wanted: Mapping[str, Any]) -> 
         elif isinstance(mine, dict) and isinstance(theirs, dict):
             merged[key] = {**theirs, **mine}
             ours[key] = {name: one for name, one in mine.items() if theirs.get(name) != one}
+            replaced = {name: theirs[name] for name in ours[key] if name in theirs}
+            if replaced:
+                displaced[key] = replaced
         else:
             merged[key] = mine
             if theirs != mine:
@@ -87,7 +90,9 @@ def _without(value: Any, ours: Any, displaced: Any) -> Any:
     if isinstance(value, list) and isinstance(ours, list):
         return [one for one in value if one not in ours] or None
     if isinstance(value, dict) and isinstance(ours, dict):
-        return {key: one for key, one in value.items() if ours.get(key) != one} or None
+        own = {key: one for key, one in value.items() if ours.get(key) != one}
+        back = displaced if isinstance(displaced, dict) else {}
+        return {**{key: one for key, one in back.items() if key in value and key not in own}, **own} or None
     return displaced if value == ours else value
 
 
