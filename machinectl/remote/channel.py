@@ -39,6 +39,12 @@ class SilenceError(RemoteFailed):
     problem = "remote-silent"
 
 
+class InputClosed(RemoteFailed):
+    """The command ended, or closed its stdin, before it had read what was written to it."""
+
+    problem = "remote-input-closed"
+
+
 class Channel:
     """A running command. Timeouts are seconds. Not for use by two threads at once.
 
@@ -68,7 +74,10 @@ class Channel:
         self._poll.register(channel.fileno(), select.POLLIN)
 
     def write(self, content: bytes | memoryview, timeout: float) -> None:
-        """All of `content` to the command's stdin. Waits for root first where sudo may ask for a password."""
+        """All of `content` to the command's stdin. Waits for root first where sudo may ask for a password.
+
+        Raises `SilenceError` when the command does not read, `InputClosed` when it never will.
+        """
         deadline = Deadline(timeout)
         if self._wrapped and self._wrapped.prompt:
             while self._wrapped:
@@ -240,16 +249,13 @@ class Channel:
         return failure
 
     def _input_closed(self, deadline: Deadline) -> MachinectlError:
-        """Why a command stopped reading: it ended, or the link did."""
+        """Why a command stopped reading: it ended, or the link did, or it never became root."""
         transport = self._channel.get_transport()
         if not transport.is_active():
             return self.broken(transport)
-        try:
-            status = self.wait(min(deadline.left(), 5.0))
-        except MachinectlError as error:
-            return error
-        return RemoteFailed(
-            f"the command ended with status {status} before it had read its input",
-            why=self.stderr_tail()[-500:],
-            machine=self._label,
-        )
+        if self._wrapped:
+            try:
+                self.wait(min(deadline.left(), 5.0))
+            except MachinectlError as error:
+                return error
+        return InputClosed("the command ended before it had read its input", machine=self._label)

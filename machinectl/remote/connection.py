@@ -7,6 +7,7 @@ fast paths import it when they connect.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import secrets
 import shlex
@@ -17,7 +18,7 @@ from typing import TYPE_CHECKING
 from machinectl.errors import ConnectionFailed, MachinectlError, RemoteFailed
 from machinectl.model import SshAddress
 from machinectl.remote.become import Become, wrap
-from machinectl.remote.channel import Channel, Completed
+from machinectl.remote.channel import Channel, Completed, InputClosed
 from machinectl.remote.deadline import Deadline
 
 if TYPE_CHECKING:
@@ -80,9 +81,9 @@ class Connection:
         """
         clock = Deadline(deadline)
         with self.start(command, as_root=as_root, timeout=clock.left()) as channel:
-            if stdin:
+            with contextlib.suppress(InputClosed):  # not reading its input is a command's own affair
                 channel.write(stdin, clock.left())
-            channel.close_input()
+                channel.close_input()
             out = bytearray()
             while part := channel.read(clock.left()):
                 out += part
@@ -96,13 +97,14 @@ class Connection:
         clock = Deadline(deadline)
         command = render_receive(f"{path}.{secrets.token_hex(4)}.tmp", path, mode, _sha256(source))
         with self.start(f"exec sh -c {shlex.quote(command)}", timeout=clock.left()) as channel:
-            if isinstance(source, bytes):
-                channel.write(source, clock.left())
-            else:
-                with source.open("rb") as file:
-                    while part := file.read(_CHUNK):
-                        channel.write(part, clock.left())
-            channel.close_input()
+            with contextlib.suppress(InputClosed):  # the exit status and stderr say what happened
+                if isinstance(source, bytes):
+                    channel.write(source, clock.left())
+                else:
+                    with source.open("rb") as file:
+                        while part := file.read(_CHUNK):
+                            channel.write(part, clock.left())
+                channel.close_input()
             status = channel.wait(clock.left())
             if status:
                 raise _upload_failed(path, channel.stderr_tail(), status, self.machine)

@@ -1,14 +1,14 @@
 """The way to a host: one SSH session, or several, each inside the one before (ProxyJump).
 
-Each hop has its own configuration, user, keys and host key check. Jump hosts log in as OpenSSH's defaults
-say (the local user's name), and get the address's own key after theirs.
+Each hop has its own configuration, user, keys and host key check; a jump host is offered the address's own
+key after its own ones.
 """
 
 from __future__ import annotations
 
 import logging
 import socket
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ from machinectl.remote.authenticate import KeyStrategy
 from machinectl.remote.deadline import Deadline
 from machinectl.remote.hostkeys import HostKey, KnownHosts
 from machinectl.remote.sockets import ProxyProcess, connect_tcp
-from machinectl.remote.sshconfig import Settings, parse_jump, resolve
+from machinectl.remote.sshconfig import Settings, plan_hops
 
 CIPHERS = (
     "aes128-gcm@openssh.com",
@@ -30,7 +30,6 @@ CIPHERS = (
     "aes192-ctr",
     "aes256-ctr",
 )
-_MAX_HOPS = 8
 _DIGESTS = {"ssh-rsa": ("rsa-sha2-512", "rsa-sha2-256")}
 """known_hosts names the key's type; RSA keys are negotiated by the name of the signature (RFC 8332)."""
 
@@ -50,28 +49,6 @@ class Hop:
         self.connection.close()
         if self.proxy:
             self.proxy.close()
-
-
-def plan_hops(
-    address: SshAddress, deadline: Deadline, *, base: Path | None, default_user: str = "root"
-) -> list[Settings]:
-    """The settings of every hop, the first one to dial in front. Raises `ConnectionFailed` for a circle."""
-    found: list[Settings] = []
-    while True:
-        settings = resolve(address, deadline, base=base, default_user=default_user)
-        found.insert(0, settings)
-        if not settings.jump:
-            return found
-        if len(found) > _MAX_HOPS:
-            raise ConnectionFailed(
-                f"the way to {found[-1].alias} has more than {_MAX_HOPS} jump hosts",
-                why=" ← ".join(one.alias for one in reversed(found)),
-                hint="a jump host must not jump through itself: ProxyJump none in its Host block",
-            )
-        last, before = parse_jump(settings.jump)
-        # An explicit list leaves nothing to the configuration of its hops, as in `ssh -J a,b`.
-        address = replace(last, jump=before, config=address.config)
-        default_user = ""
 
 
 def open_hops(
@@ -185,7 +162,9 @@ class _Pinning(paramiko.MissingHostKeyPolicy):  # type: ignore[misc]  # paramiko
         self._known = known
         self._label = label
 
-    def missing_host_key(self, client: object, hostname: str, key: paramiko.PKey) -> None:  # noqa: ARG002  # paramiko's signature
+    def missing_host_key(
+        self, client: object, hostname: str, key: paramiko.PKey
+    ) -> None:  # paramiko's signature
         self._known.check(HostKey(key.get_name(), key.asbytes()), self._label)
 
 

@@ -27,6 +27,8 @@ DEFAULT_USER = "root"
 DEFAULT_KEYS = ("id_ed25519", "id_ecdsa", "id_rsa")
 """Files of ~/.ssh that are tried when nobody names a key, in this order."""
 
+_MAX_HOPS = 8
+
 _OPENSSH_DEFAULT_KEYS = frozenset(
     f"~/.ssh/id_{kind}" for kind in ("rsa", "ecdsa", "ecdsa_sk", "ed25519", "ed25519_sk", "xmss", "dsa")
 )
@@ -75,6 +77,31 @@ def resolve(
         key = key if key.is_absolute() or base is None else base / key
         settings = replace(settings, identity_files=(key,), identities_only=True)
     return settings
+
+
+def plan_hops(
+    address: SshAddress, deadline: Deadline, *, base: Path | None, default_user: str = DEFAULT_USER
+) -> list[Settings]:
+    """The settings of every hop, the first one to dial in front. Raises `ConnectionFailed` for a circle.
+
+    Jump hosts log in as OpenSSH's defaults say: by the local user's name where nobody names another.
+    """
+    found: list[Settings] = []
+    while True:
+        settings = resolve(address, deadline, base=base, default_user=default_user)
+        found.insert(0, settings)
+        if not settings.jump:
+            return found
+        if len(found) > _MAX_HOPS:
+            raise ConnectionFailed(
+                f"the way to {found[-1].alias} has more than {_MAX_HOPS} jump hosts",
+                why=" ← ".join(one.alias for one in reversed(found)),
+                hint="a jump host must not jump through itself: ProxyJump none in its Host block",
+            )
+        last, before = parse_jump(settings.jump)
+        # An explicit list leaves nothing to the configuration of its hops, as in `ssh -J a,b`.
+        address = replace(last, jump=before, config=address.config)
+        default_user = ""
 
 
 def parse_jump(text: str) -> tuple[SshAddress, str]:
