@@ -12,11 +12,27 @@ import dataclasses
 from dataclasses import dataclass, field
 from typing import Any, Dict, Mapping, Tuple
 
-from machinectl_agent.engine.options import CREATE_OPTIONS as CREATE_OPTIONS
-from machinectl_agent.engine.options import OptionError as OptionError
-from machinectl_agent.engine.options import collect as collect
-from machinectl_agent.engine.options import parse_assignment as parse_assignment
-from machinectl_agent.engine.options import parse_value as parse_value
+from machinectl_agent.engine.options import (
+    CREATE_OPTIONS,
+    OptionError,
+    collect,
+    parse_assignment,
+    parse_value,
+)
+
+__all__ = [
+    "CREATE_OPTIONS",
+    "EngineSpec",
+    "HostSpec",
+    "OptionError",
+    "PackageFile",
+    "Spec",
+    "SpecError",
+    "TlsSpec",
+    "collect",
+    "parse_assignment",
+    "parse_value",
+]
 
 
 class SpecError(ValueError):

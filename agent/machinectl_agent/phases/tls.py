@@ -13,7 +13,7 @@ Seen = Dict[str, Tuple[Optional[str], Optional[int]]]
 
 
 class TlsPhase:
-    """Key first, then the certificates: after a crash in between the next run sees a pair that does not fit."""
+    """Key first, then the certificates: after a crash in between the next run sees that they do not fit."""
 
     name = "tls"
 
