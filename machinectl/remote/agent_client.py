@@ -109,7 +109,7 @@ def _next(channel: Channel, clock: Deadline, idle: float) -> wire.Message:
         )
     try:
         return wire.decode(line)
-    except wire.WireError as error:
+    except (wire.WireError, RecursionError) as error:  # the latter: json and a line of brackets
         raise AgentFailed("the agent sent something that is no message", why=str(error)) from error
 
 

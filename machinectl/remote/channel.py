@@ -79,9 +79,7 @@ class Channel:
         Raises `SilenceError` when the command does not read, `InputClosed` when it never will.
         """
         deadline = Deadline(timeout)
-        if self._wrapped and self._wrapped.prompt:
-            while self._wrapped:
-                self._pump(deadline, "sudo")
+        self._wait_for_root(deadline)
         view = memoryview(content)
         position = 0
         while position < len(view):
@@ -96,8 +94,9 @@ class Channel:
                 raise self._input_closed(deadline) from error
             position += sent
 
-    def close_input(self) -> None:
-        """End of file for the command's stdin."""
+    def close_input(self, timeout: float = 30.0) -> None:
+        """End of file for the command's stdin, not before sudo has had its password."""
+        self._wait_for_root(Deadline(timeout))
         self._channel.shutdown_write()
 
     def read(self, timeout: float) -> bytes:
@@ -182,6 +181,11 @@ class Channel:
             machine=self._label,
         )
 
+    def _wait_for_root(self, deadline: Deadline) -> None:
+        """Returns when stdin is the command's own: at once where sudo never asks."""
+        while self._wrapped and self._wrapped.prompt:
+            self._pump(deadline, "sudo")
+
     @property
     def _ended(self) -> bool:
         channel = self._channel
@@ -235,7 +239,9 @@ class Channel:
             return after
         if self._wrapped.prompt and self._wrapped.prompt in before:
             if self._asked:
-                raise become.wrong_password(self._user)
+                failure = become.wrong_password(self._user)
+                failure.machine = self._label
+                raise failure
             self._asked = True
             self._sudo.clear()
             assert self._password is not None

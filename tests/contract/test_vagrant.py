@@ -33,5 +33,5 @@ def test_the_vagrantfile_is_valid(tmp_path):
 def test_the_inventory_has_the_vagrantfiles_hosts():
     nodes = dict(re.findall(r'"(docker-node\d)" => "([\d.]+)"', (FOLDER / "Vagrantfile").read_text()))
     text = (FOLDER / "inventory.yml").read_text()
-    listed = dict(re.findall(r"^    (docker-node\d):\n      ansible_host: ([\d.]+)", text, re.M))
+    listed = dict(re.findall(r"^    (docker-node\d):\n      ansible_host: ([\d.]+)", text, re.MULTILINE))
     assert listed == nodes == {"docker-node1": "192.168.205.10", "docker-node2": "192.168.205.11"}
