@@ -60,6 +60,13 @@ def render_bootstrap(
     return "\n".join([*assignments, _text("bootstrap.sh")])
 
 
+def agent_command(verb: str, *, tree: str = "current", root: str = ROOT) -> str:
+    """Pure: the command for an agent that is there already, `dial-stdio` for one. `tree` may be a hash."""
+    folder = shlex.quote(f"{root}/{tree}")
+    script = f'read -r python < {folder}/interpreter && exec "$python" -I {folder} {shlex.quote(verb)}'
+    return f"exec sh -c {shlex.quote(script)}"
+
+
 def render_archive(bundle: Bundle) -> bytes:
     """Pure: the archive behind the header that receive_bundle.py reads."""
     return (

@@ -66,7 +66,7 @@ def connect_tcp(host: str, port: int, deadline: Deadline) -> QuickSocket:
     """A connected socket to the first address of `host` that answers. Raises `ConnectionFailed`."""
     addresses = resolve_name(host, port, deadline)
     pending = list(addresses)
-    failures: dict[str, int] = {}
+    failures: dict[Any, int] = {}  # by socket address
     with selectors.DefaultSelector() as selector, contextlib.ExitStack() as losers:
         next_start = 0.0
         while not deadline.expired:
@@ -77,9 +77,9 @@ def connect_tcp(host: str, port: int, deadline: Deadline) -> QuickSocket:
                 one.setblocking(False)
                 status = one.connect_ex(target)
                 if status in (0, errno.EINPROGRESS):
-                    selector.register(one, selectors.EVENT_WRITE, target[0])
+                    selector.register(one, selectors.EVENT_WRITE, target)
                 else:
-                    failures[str(target[0])] = status
+                    failures[target] = status
                 continue
             if not selector.get_map():
                 break
@@ -92,11 +92,11 @@ def connect_tcp(host: str, port: int, deadline: Deadline) -> QuickSocket:
                 status = winner.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
                 selector.unregister(winner)
                 if status:
-                    failures[str(key.data)] = status
+                    failures[key.data] = status
                     winner.close()
                     continue
                 return _tuned(QuickSocket(fileno=winner.detach()))
-    raise _unreachable(host, port, [str(target[0]) for _, target in addresses], failures, deadline)
+    raise _unreachable(host, port, [target for _, target in addresses], failures, deadline)
 
 
 def resolve_name(host: str, port: int, deadline: Deadline) -> list[tuple[int, Any]]:
@@ -140,13 +140,13 @@ def _tuned(connection: QuickSocket) -> QuickSocket:
 
 
 def _unreachable(
-    host: str, port: int, tried: list[str], failures: dict[str, int], deadline: Deadline
+    host: str, port: int, tried: list[Any], failures: dict[Any, int], deadline: Deadline
 ) -> ConnectionFailed:
     silent = [one for one in tried if one not in failures]
     status = next(iter(failures.values()), errno.ETIMEDOUT) if not silent else errno.ETIMEDOUT
     reason, hint = _REASONS.get(status, (os.strerror(status), ""))
-    parts = [f"{one}: {os.strerror(code).lower()}" for one, code in failures.items()]
-    parts += [f"{one}: no answer in {deadline.seconds:g} s" for one in silent]
+    parts = [f"{one[0]}: {os.strerror(code).lower()}" for one, code in failures.items()]
+    parts += [f"{one[0]}: no answer in {deadline.seconds:g} s" for one in silent]
     place = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
     return ConnectionFailed(f"no SSH connection to {place}: {reason}", why="; ".join(parts), hint=hint)
 

@@ -34,8 +34,8 @@ def ask(connection, tmp_path):
     """run_agent with a stub for an agent; gives (result, events)."""
 
     def ask(
-        body: str, args: dict[str, Any] | None = None, **options
-    ) -> tuple[dict[str, Any], list[wire.Message]]:
+        body: str, args: wire.Message | None = None, **options
+    ) -> tuple[wire.Message, list[wire.Message]]:
         events: list[wire.Message] = []
         result = run_agent(
             connection,

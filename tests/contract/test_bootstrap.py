@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from machinectl.remote.bootstrap import render_archive, render_bootstrap
+from machinectl.remote.bootstrap import agent_command, render_archive, render_bootstrap
 from machinectl.remote.bundle import Bundle
 
 TOKEN = "0123456789abcdef"
@@ -200,3 +200,16 @@ def test_the_texts_pass_through_any_login_shell():
     script = render_bootstrap(AGENT, "apply", TOKEN)
     assert "\\" not in script
     assert script.count("'") <= 2 * 9  # around the values, nowhere else
+
+
+def test_an_agent_that_is_there_is_called_directly(tmp_path):
+    root = tmp_path / "it's here"
+    run(("sh",), root, first_contact())
+    for tree in ("current", AGENT.hash):
+        done = subprocess.run(
+            ["sh", "-c", agent_command("dial-stdio", tree=tree, root=str(root))],
+            input=b"hi\n",
+            capture_output=True,
+            check=False,
+        )
+        assert done.stdout == b"agent dial-stdio hi\n"
