@@ -81,6 +81,8 @@ def wanted(seen: Seen, engine: EngineSpec) -> Wanted:
     command = unit.fold(seen.command, seen.environment_flags, tuple(keys))
     now = {key: value for key, value in {**command.flags, **seen.document}.items() if key in keys}
     document, record = merge({key: now[key] for key in now if key not in LISTENING}, seen.record, wish)
+    # the order of the keys stays as it is on the host: a diff shows what changes and nothing else
+    document = {key: document[key] for key in [*seen.document, *document] if key in document}
     text = seen.text if document == seen.document else render_document(document)
     record_text = json.dumps(asdict(record), indent=1, sort_keys=True) + "\n"
     return Wanted(

@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import time
 from dataclasses import dataclass
 from typing import Any, Dict, Mapping, Optional, Sequence
 
@@ -30,6 +31,11 @@ FILES = (
 )
 
 
+CLOCK_SLACK = 0.05
+"""Seconds; process times come in ticks of 10 ms. A file as old as the process counts as newer: a restart too
+many is harmless, one too few is not."""
+
+
 @dataclass(frozen=True)
 class Loaded:
     """`nothing`: dockerd has all of it. `reload`: a SIGHUP is enough. `restart`: it is not."""
@@ -39,35 +45,37 @@ class Loaded:
     """Which files or keys, for the plan's title."""
 
 
-def compare(host: Host, pid: int) -> Loaded:
-    """What dockerd (`pid`, 0: not running) needs in order to run with the files that are on the disk."""
+def compare(host: Host, pid: int, wanted: Mapping[str, str]) -> Loaded:
+    """What dockerd (`pid`, 0: not running) needs in order to run with the wanted files (path → text).
+
+    They are compared as wanted, not as they lie there: a plan says `restart` before anything is written.
+    """
     if not pid:
         return Loaded("restart", "dockerd is not running")
-    identity = process_identity(host, pid)
     record = _read(host)
-    if record is None or record.get("process") != identity:
-        newer = [name for name in FILES if _newer(host, name, pid)]
-        return (
-            Loaded("restart", f"newer than dockerd: {', '.join(newer)}") if newer else Loaded("nothing", "")
-        )
-    now = digests(host)
-    return judge(
-        [name for name in FILES if now.get(name) != record["files"].get(name)], record["document"], host
-    )
+    if record is None or record.get("process") != process_identity(host, pid):
+        late = [name for name in FILES if wanted[name] != (host.read(name) or "") or _newer(host, name, pid)]
+        return Loaded("restart", f"not loaded yet: {_names(late)}") if late else Loaded("nothing", "")
+    now = {name: digest(text) for name, text in wanted.items() if text}
+    changed = [name for name in FILES if now.get(name) != record["files"].get(name)]
+    return judge(changed, record["document"], parse_document(daemon_json.FILE, wanted[daemon_json.FILE]))
 
 
-def judge(changed: Sequence[str], before: Mapping[str, Any], host: Host) -> Loaded:
-    """Files that differ from what was loaded → what dockerd needs."""
+def judge(changed: Sequence[str], before: Mapping[str, Any], after: Mapping[str, Any]) -> Loaded:
+    """Pure. Files that differ from what was loaded, daemon.json as loaded and as wanted → what is needed."""
     if not changed:
         return Loaded("nothing", "")
     if list(changed) != [daemon_json.FILE]:
-        return Loaded("restart", f"changed: {', '.join(changed)}")
-    after = parse_document(daemon_json.FILE, host.read(daemon_json.FILE) or "")
+        return Loaded("restart", f"changed: {_names(changed)}")
     keys = changed_keys(before, after)
     fixed = [key for key in keys if not reloads(key)]
     if fixed:
         return Loaded("restart", f"no reload for {', '.join(fixed)}")
     return Loaded("reload" if keys else "nothing", ", ".join(keys))
+
+
+def _names(paths: Sequence[str]) -> str:
+    return ", ".join(path.rpartition("/")[2] for path in paths)
 
 
 def remember(host: Host, pid: int) -> None:
@@ -85,7 +93,12 @@ def remember(host: Host, pid: int) -> None:
 def digests(host: Host) -> Dict[str, str]:
     """SHA-256 of every file that dockerd reads at start; files that are missing or empty are left out."""
     texts = {name: host.read(name) for name in FILES}
-    return {name: hashlib.sha256(text.encode()).hexdigest() for name, text in texts.items() if text}
+    return {name: digest(text) for name, text in texts.items() if text}
+
+
+def digest(text: str) -> str:
+    """SHA-256 of a file's text, hexadecimal."""
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def process_identity(host: Host, pid: int) -> str:
@@ -111,15 +124,12 @@ def _read(host: Host) -> Optional[Mapping[str, Any]]:
 
 
 def _newer(host: Host, name: str, pid: int) -> bool:
-    """The file was written after the process began; both in seconds of the wall clock (proc(5), btime)."""
+    """The file was written after the process began. Process times count from boot, suspended time included
+    (proc(5)), so the boot's wall-clock time is what the two clocks differ by now."""
     try:
         written = host.path(name).stat().st_mtime
     except FileNotFoundError:
         return False
-    for line in (host.read("/proc/stat") or "").splitlines():
-        if line.startswith("btime "):
-            ticks = start_ticks(host.read(f"/proc/{pid}/stat") or "")
-            began = int(line.split()[1]) + ticks / os.sysconf("SC_CLK_TCK")
-            # btime is whole seconds: a file of that very second counts as newer, at one restart's cost
-            return written > began - 1
-    return True
+    boot = time.time() - time.clock_gettime(time.CLOCK_BOOTTIME)
+    ticks = start_ticks(host.read(f"/proc/{pid}/stat") or "")
+    return written > boot + ticks / os.sysconf("SC_CLK_TCK") - CLOCK_SLACK

@@ -49,7 +49,8 @@ class EngineConfigPhase:
                 )
             )
         if wanted.environment != files.environment:
-            title = f"{after}write {unit.ENVIRONMENT} ({len(context.spec.engine.env)} variables)"
+            names = ", ".join(sorted(context.spec.engine.env)) or "empty"
+            title = f"{after}write {unit.ENVIRONMENT} ({names})"
             steps.append(self._write(unit.ENVIRONMENT, title, wanted.environment, 0o600))
         if wanted.drop_in != files.drop_in:
             diff = text_diff(unit.DROP_IN, files.drop_in, wanted.drop_in)

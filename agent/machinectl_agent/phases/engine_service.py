@@ -14,6 +14,7 @@ from machinectl_agent.engine import api, daemon_json, known_good, loaded, unit
 from machinectl_agent.host import Host
 from machinectl_agent.phases.base import Context, Step, Work
 from machinectl_agent.problems import Problem
+from machinectl_agent.spec import TlsSpec
 
 START_DEADLINE = 120.0
 """Seconds; dockerd with many containers and a slow disk takes its time."""
@@ -48,11 +49,11 @@ class EngineServicePhase:
         pid = int(shown.get("MainPID", "0") or 0)
         running = shown.get("ActiveState") == "active"
         engine = _engine_info() if running else {}
-        document = daemon_json.observe(host).document
+        wanted = daemon_json.wanted(daemon_json.observe(host), context.spec.engine)
         return Seen(
             unit=shown,
-            loaded=loaded.compare(host, pid if running else 0),
-            live_restore_wanted=bool(document.get("live-restore")),
+            loaded=loaded.compare(host, pid if running else 0, wanted_files(wanted, context.spec.tls)),
+            live_restore_wanted=bool(wanted.document.get("live-restore")),
             live_restore=bool(engine.get("LiveRestoreEnabled")),
             containers=int(engine.get("ContainersRunning", 0)),
         )
@@ -76,6 +77,18 @@ class EngineServicePhase:
         elif verdict == "reload":
             steps.append(Step(f"{self.name}/reload", f"~ reload docker.service ({reason})", reload))
         return steps
+
+
+def wanted_files(wanted: daemon_json.Wanted, tls: TlsSpec) -> Mapping[str, str]:
+    """Every file that dockerd reads at start, as it should be: path → text."""
+    return {
+        daemon_json.FILE: wanted.text,
+        unit.DROP_IN: wanted.drop_in,
+        unit.ENVIRONMENT: wanted.environment,
+        daemon_json.CA: tls.ca,
+        daemon_json.CERT: tls.server,
+        daemon_json.KEY: tls.server_key,
+    }
 
 
 def show_unit(host: Host) -> Mapping[str, str]:
@@ -170,25 +183,30 @@ def _restart(host: Host) -> str:
     return journal_since(host, cursor) or done.tail(3) or "systemd gives no reason"
 
 
-def journal_since(host: Host, cursor: str, lines: int = JOURNAL_LINES) -> str:
-    """dockerd's own last words since a cursor: errors and fatal lines first, where there are any."""
+def journal_since(host: Host, cursor: str) -> str:
+    """dockerd's own last words since a cursor: errors and fatal lines where there are any."""
+    written = _journal_lines(host, cursor)
+    telling = [line for line in written if any(sign in line for sign in _TROUBLE)]
+    return "\n".join((telling or written)[-JOURNAL_LINES:])
+
+
+_TROUBLE = ("level=fatal", "level=error", "unable to configure", "failed to start daemon")
+
+
+def _journal_lines(host: Host, cursor: str) -> List[str]:
     since = ("--after-cursor", cursor) if cursor else ()
-    done = host.run(
-        "journalctl", "-u", unit.UNIT, "-o", "cat", "--no-pager", "-n", "200", *since, deadline=20
-    )
-    written = done.stdout.splitlines()
-    telling = [
-        line for line in written if "level=fatal" in line or "level=error" in line or "unable to" in line
-    ]
-    return "\n".join((telling or written)[-lines:])
+    words = ("journalctl", "-u", unit.UNIT, "-o", "cat", "--no-pager", "-n", "200", *since)
+    return host.run(*words, deadline=20).stdout.splitlines()
 
 
 def _reload_outcome(host: Host, cursor: str) -> str:
-    """`reloaded`, dockerd's complaint, or nothing yet."""
-    for line in reversed(journal_since(host, cursor, 50).splitlines()):
-        if "Reloaded configuration" in line:
+    """`reloaded`, dockerd's complaint, or nothing yet. All of it comes after its word that it got the signal."""
+    heard = False
+    for line in _journal_lines(host, cursor):
+        heard = heard or "Got signal to reload configuration" in line
+        if heard and "Reloaded configuration" in line:
             return "reloaded"
-        if "Error reconfiguring the daemon" in line or "unable to configure the Docker daemon" in line:
+        if heard and any(sign in line for sign in _TROUBLE):
             return line
     return ""
 
