@@ -67,6 +67,7 @@ class Machine:
         """The reverse of `to_json`; keys that this version does not know are ignored, not lost by a save."""
         known = {one.name for one in dataclasses.fields(cls)}
         values = {key: value for key, value in document.items() if key in known}
-        values["ssh"] = SshAddress(**values["ssh"])
+        inner = {one.name for one in dataclasses.fields(SshAddress)}
+        values["ssh"] = SshAddress(**{key: value for key, value in values["ssh"].items() if key in inner})
         values["tls_san"] = tuple(values.get("tls_san", ()))
         return cls(**values)
