@@ -154,12 +154,11 @@ class Channel:
         if not self._channel.status_event.wait(deadline.left()) and not self._channel.closed:
             raise SilenceError("the command did not end", why=f"in {timeout:g} s", machine=self._label)
         status = int(self._channel.exit_status)
+        if self._lost():
+            raise self.broken(self._channel.get_transport())
         if self._wrapped:
             raise self._no_root()
         if status == -1:
-            transport = self._channel.get_transport()
-            if not transport.is_active():
-                raise self.broken(transport)
             return 255  # ended by a signal, or a server that tells no status: ssh(1) says 255 as well
         return status
 
@@ -180,6 +179,17 @@ class Channel:
             hint="is the host still up? run the command again: it goes on where it stopped",
             machine=self._label,
         )
+
+    def _lost(self) -> bool:
+        """Whether the streams ended because the connection did.
+
+        paramiko's thread closes its channels a moment before it says that it is over itself.
+        """
+        if self._channel.exit_status != -1 or not self._channel.closed:
+            return False
+        transport = self._channel.get_transport()
+        transport.join(0.2)
+        return not transport.is_active()
 
     def _wait_for_root(self, deadline: Deadline) -> None:
         """Returns when stdin is the command's own: at once where sudo never asks."""
@@ -206,7 +216,7 @@ class Channel:
             if came:
                 return True
             if self._ended:
-                if not channel.get_transport().is_active() and not channel.exit_status_ready():
+                if self._lost():
                     raise self.broken(channel.get_transport())
                 if self._wrapped:
                     raise self._no_root()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import getpass
 import os
+import shutil
 import signal
 import statistics
 import subprocess
@@ -63,6 +64,27 @@ def test_a_broken_connection_is_an_error_at_once(connection):
     assert time.monotonic() - started < 5
     with pytest.raises(ConnectionFailed):
         connection.run("true", deadline=5)
+
+
+def test_a_broken_connection_is_not_taken_for_the_end_of_the_output(connection):
+    with connection.start("kill -9 $PPID; sleep 60") as channel, pytest.raises(ConnectionFailed):
+        channel.read(10)
+
+
+@pytest.mark.root
+@pytest.mark.skipif(not shutil.which("iptables"), reason="iptables is not installed")
+def test_a_host_that_was_switched_off_is_noticed(sshd, connection):
+    """Nothing comes back any more, not even a reset: only TCP's keepalive and user timeout can tell."""
+    rule = ["INPUT", "-i", "lo", "-p", "tcp", "-m", "multiport", "--ports", str(sshd.port), "-j", "DROP"]
+    with connection.start("sleep 300") as channel:
+        subprocess.run(["iptables", "-w", "-I", *rule], check=True)
+        try:
+            started = time.monotonic()
+            with pytest.raises(ConnectionFailed, match="connection broke"):
+                channel.read(120)
+            assert time.monotonic() - started < 40
+        finally:
+            subprocess.run(["iptables", "-w", "-D", *rule], check=True)
 
 
 @pytest.mark.parametrize("size", [0, 1, 3_000_000])
