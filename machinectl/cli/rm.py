@@ -1,0 +1,60 @@
+"""`machinectl rm NAME…`: forget machines."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+from machinectl.actions.remove import remove
+from machinectl.errors import LockedError, MachinectlError, SomeMachinesFailed, UsageError
+from machinectl.store.store import Store
+
+EXAMPLES = """examples:
+  machinectl rm node1
+  machinectl rm -y node1 node2
+  machinectl rm -f node1        # even if its record is damaged
+
+The host keeps running, with Docker and its containers; `machinectl create` takes it back at any time.
+"""
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """docker-machine's flags."""
+    parser.epilog = EXAMPLES
+    parser.add_argument("names", nargs="*", metavar="NAME")
+    parser.add_argument(
+        "-f", "--force", action="store_true", help="remove damaged records, too; implies -y; exit status 0"
+    )
+    parser.add_argument("-y", dest="yes", action="store_true", help="don't ask")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Every machine is tried; one that can't be removed hides no other."""
+    if not args.names:
+        raise UsageError("Error: Expected to get one or more machine names as arguments")
+    print(f"About to remove {', '.join(args.names)}")
+    print("WARNING: This action will delete the local reference only: the host keeps running, with Docker.")
+    if not (args.yes or args.force or _confirmed()):
+        return 0
+    store = Store(args.storage_path)
+    errors: list[MachinectlError] = []
+    for name in dict.fromkeys(args.names):
+        try:
+            remove(store, name, force=args.force)
+            print(f"Successfully removed {name}")
+        except MachinectlError as error:  # noqa: PERF203 - one machine's failure must not end the loop
+            errors.append(error)
+            if args.force or len(args.names) > 1:
+                print(f'Error removing host "{name}": {error}', file=sys.stderr)
+    if not errors or (args.force and not any(isinstance(one, LockedError) for one in errors)):
+        return 0
+    if len(args.names) == 1:
+        raise errors[0]
+    raise SomeMachinesFailed(f"{len(errors)} of {len(args.names)} machines could not be removed")
+
+
+def _confirmed() -> bool:
+    try:
+        return input("Are you sure? (y/n): ").lower().startswith("y")
+    except EOFError:
+        return False
