@@ -1,0 +1,86 @@
+"""The package mirror: the machine's own, by its apt configuration, so that the lab works behind any."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from machinectl.errors import LabError
+
+APT = Path("/etc/apt")
+
+
+@dataclass(frozen=True)
+class Source:
+    """One `deb` entry: URI and suites."""
+
+    uri: str
+    suites: tuple[str, ...]
+
+
+def read_sources(folder: Path = APT) -> list[Source]:
+    """sources.list(5), both formats; only binary packages, only Debian-like entries with components."""
+    found = []
+    for path in [folder / "sources.list", *sorted((folder / "sources.list.d").glob("*"))]:
+        if path.suffix in (".list", ".sources") and path.is_file():
+            text = path.read_text(errors="replace")
+            found.extend(parse_deb822(text) if path.suffix == ".sources" else parse_lines(text))
+    return found
+
+
+def parse_lines(text: str) -> list[Source]:
+    """`deb [options] URI SUITE COMPONENTS…`, a line each."""
+    lines = re.findall(r"^\s*deb\s+(?:\[[^]]*\]\s+)?(\S+)\s+(\S+)\s+main\b", text, re.MULTILINE)
+    return [Source(uri, (suite,)) for uri, suite in lines]
+
+
+def parse_deb822(text: str) -> list[Source]:
+    """Stanzas of `Types:`, `URIs:`, `Suites:`, `Components:`."""
+    found = []
+    for stanza in re.split(r"\n\s*\n", text):
+        fields = dict(re.findall(r"^([A-Za-z-]+):[ \t]*(.*)$", stanza, re.MULTILINE))
+        if "deb" in fields.get("Types", "").split() and "main" in fields.get("Components", "").split():
+            suites = tuple(fields.get("Suites", "").split())
+            found.extend(Source(uri, suites) for uri in fields.get("URIs", "").split())
+    return found
+
+
+def debian_mirror(sources: list[Source]) -> str:
+    """The first source whose URI ends in /debian. Raises `LabError` on machines of other distributions."""
+    for source in sources:
+        if re.search(r"/debian/?$", source.uri):
+            return source.uri
+    raise LabError(
+        "no Debian mirror in this machine's apt sources",
+        why="the lab's hosts are Debian, made from the mirror that this machine uses itself",
+        hint="name one: MACHINECTL_LAB_MIRROR=http://HOST/debian machinectl lab up",
+    )
+
+
+def render_sources(suite: str, mirror: str, sources: list[Source]) -> str:
+    """sources.list of a host: the suite, and its updates and security where the machine has such sources."""
+    lines = [f"deb {mirror} {suite} main"]
+    if suite != "sid":
+        if any(one.endswith("-updates") for source in sources for one in source.suites):
+            lines.append(f"deb {mirror} {suite}-updates main")
+        for source in sources:
+            if any(one.endswith("-security") for one in source.suites):
+                lines.append(f"deb {source.uri} {suite}-security main")
+                break
+    return "\n".join(lines) + "\n"
+
+
+def render_apt_conf(folder: Path = APT) -> str:
+    """The machine's proxies, no pointless downloads, and no complaint about a mirror that lags behind."""
+    lines = [
+        'Acquire::Check-Valid-Until "false";',
+        'Acquire::Languages "none";',
+        'APT::Install-Recommends "false";',
+    ]
+    for path in [folder / "apt.conf", *sorted((folder / "apt.conf.d").glob("*"))]:
+        if path.is_file():
+            lines.extend(
+                re.findall(r"^Acquire::https?::Proxy\b.*;$", path.read_text(errors="replace"), re.MULTILINE)
+            )
+    return "\n".join(lines) + "\n"
