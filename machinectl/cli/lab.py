@@ -50,6 +50,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     down = verbs.add_parser("down", help="remove hosts, or the whole lab")
     down.add_argument("names", nargs="*", metavar="NAME")
     down.add_argument("--all", action="store_true", help="every host (the same as no name)")
+    verbs.add_parser("busybox", help="write a busybox image to stdout, for `docker import - busybox:latest`")
     images = verbs.add_parser("images", help="list, build or remove base images")
     images.add_argument("action", nargs="?", default="ls", choices=("ls", "build", "rm"))
     images.add_argument("suites", nargs="*", metavar="SUITE")
@@ -59,9 +60,8 @@ def run(args: argparse.Namespace) -> int:
     settings = settings_from_environment()
     chosen = {name: value for name in ("bridge", "subnet") if (value := getattr(args, name))}
     settings = dataclasses.replace(settings, **chosen)
-    return {"up": _up, "ls": _ls, "ssh": _ssh, "reboot": _reboot, "down": _down, "images": _images}[
-        args.verb
-    ](args, settings)
+    verbs = {"up": _up, "ls": _ls, "ssh": _ssh, "reboot": _reboot, "down": _down, "busybox": _busybox}
+    return {**verbs, "images": _images}[args.verb](args, settings)
 
 
 def _up(args: argparse.Namespace, settings: Settings) -> int:
@@ -133,6 +133,13 @@ def _down(args: argparse.Namespace, settings: Settings) -> int:
 
     removed = Lab(settings).down(None if args.all else args.names or None)
     print(f"removed: {', '.join(removed)}" if removed else "there is no lab", file=sys.stderr)
+    return 0
+
+
+def _busybox(args: argparse.Namespace, settings: Settings) -> int:
+    from machinectl.lab.busybox import busybox_tar  # noqa: PLC0415
+
+    sys.stdout.buffer.write(busybox_tar(settings.cache))
     return 0
 
 

@@ -106,7 +106,7 @@ class Host:
     def run(
         self, command: str, *, deadline: float = 120.0, check: bool = True, stdin: str = ""
     ) -> subprocess.CompletedProcess[str]:
-        """A shell command inside, as root, without SSH: a look at a host that depends on nothing under test."""
+        """A shell command inside, as root, without SSH: a look that depends on nothing under test."""
         words = ["nsenter", "-t", str(self.leader), "-m", "-u", "-i", "-n", "-p", "-C", "-r", "-w"]
         return call([*words, "sh", "-c", command], deadline=deadline, check=check, stdin=stdin)
 

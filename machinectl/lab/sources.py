@@ -37,7 +37,7 @@ def parse_lines(text: str) -> list[Source]:
 
 def parse_deb822(text: str) -> list[Source]:
     """Stanzas of `Types:`, `URIs:`, `Suites:`, `Components:`."""
-    found = []
+    found: list[Source] = []
     for stanza in re.split(r"\n\s*\n", text):
         fields = dict(re.findall(r"^([A-Za-z-]+):[ \t]*(.*)$", stanza, re.MULTILINE))
         if "deb" in fields.get("Types", "").split() and "main" in fields.get("Components", "").split():

@@ -1,0 +1,82 @@
+"""Makes docs/reference.md from the code: every command's --help, and the table of engine options.
+
+make docs                      writes it
+docs/build_reference.py --check   exit status 1 where it is out of date
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import os
+import sys
+from pathlib import Path
+
+PAGE = Path(__file__).with_name("reference.md")
+
+HEAD = """# Reference
+
+Made by `make docs` from the code. Tasks are in the other pages of this folder.
+"""
+
+
+def render() -> str:
+    """The whole page."""
+    os.environ["COLUMNS"] = "100"
+    from machinectl.cli.main import COMMANDS  # noqa: PLC0415 - after COLUMNS, which argparse reads
+
+    parts = [HEAD, "## Commands\n"]
+    parts.extend(_command(name, module, summary, fast) for name, module, summary, fast in COMMANDS)
+    parts.append(_options())
+    return "\n".join(parts)
+
+
+def _command(name: str, module_name: str, summary: str, fast: bool) -> str:
+    module = importlib.import_module(module_name)
+    if fast:
+        text = module.HELP
+    else:
+        parser = argparse.ArgumentParser(
+            prog=f"machinectl {name}",
+            description=f"{summary[0].upper()}{summary[1:]}.",
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+            allow_abbrev=False,
+        )
+        module.configure(parser)
+        text = parser.format_help()
+    return f"### machinectl {name}\n\n```text\n{text.strip()}\n```\n"
+
+
+def _options() -> str:
+    from machinectl_agent.engine.options import OURS, TABLE  # noqa: PLC0415 - see above
+
+    rows = [
+        "## Engine options\n",
+        "`--engine-opt FLAG=VALUE` takes every flag of this table, and those of newer engines.",
+        "*Reload*: taken over without a restart of dockerd.\n",
+        "| flag | key in daemon.json | kind | reload | create's own flag |",
+        "|---|---|---|---|---|",
+    ]
+    for option in TABLE:
+        if option.key not in OURS:
+            create = f"`{option.create}`" if option.create else ""
+            reload = "yes" if option.reloads else ""
+            rows.append(f"| `{option.flag}` | `{option.key}` | {option.kind} | {reload} | {create} |")
+    rows.append("\nSet by machinectl itself:\n")
+    rows.extend(f"- `{key}`: {why}" for key, why in OURS.items())
+    return "\n".join(rows) + "\n"
+
+
+def main() -> int:
+    text = render()
+    if "--check" in sys.argv:
+        if not PAGE.exists() or PAGE.read_text() != text:
+            print("docs/reference.md is out of date: run `make docs`", file=sys.stderr)
+            return 1
+        return 0
+    PAGE.write_text(text)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
