@@ -136,7 +136,7 @@ def _down(args: argparse.Namespace, settings: Settings) -> int:
     return 0
 
 
-def _busybox(args: argparse.Namespace, settings: Settings) -> int:
+def _busybox(_: argparse.Namespace, settings: Settings) -> int:
     from machinectl.lab.busybox import busybox_tar  # noqa: PLC0415
 
     sys.stdout.buffer.write(busybox_tar(settings.cache))

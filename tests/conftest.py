@@ -1,0 +1,25 @@
+"""For every test: in CI a skip is a failure; what needs root is skipped for everybody else."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+
+def pytest_collection_modifyitems(items):
+    if os.geteuid() == 0:
+        return
+    needs_root = pytest.mark.skip(reason="needs root: sudo make test")
+    for item in items:
+        if item.get_closest_marker("root") or item.get_closest_marker("lab"):
+            item.add_marker(needs_root)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item, call):
+    report = yield
+    if report.skipped and os.environ.get("CI") and not hasattr(report, "wasxfail"):
+        report.outcome = "failed"
+        report.longrepr = f"{item.nodeid} was skipped, and in CI a skip is a failure: {report.longrepr}"
+    return report
