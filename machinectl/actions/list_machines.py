@@ -116,7 +116,7 @@ def _expiry(folder: Path) -> datetime.datetime | None:
     for name in ("server.pem", "cert.pem"):
         try:
             found.append(expiry(folder / name))
-        except CertificateError:  # noqa: PERF203 - the engine's own answer tells what is wrong with it
+        except CertificateError:
             continue
     return min(found, default=None)
 

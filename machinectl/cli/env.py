@@ -72,7 +72,9 @@ def main(words: list[str], storage_path: str) -> int:
             lines = [shells.set_line(shell, *pair) for pair in zip(VARIABLES, values, strict=True)]
         if options.get("no-proxy"):
             lines.append(_no_proxy_line(shell, record["ip"], joined=bool(options.get("ssh"))))
-    sys.stdout.write("".join(lines) + shells.usage_hint(shell, sys.argv))
+    # as bytes: a path need not be text in the locale's encoding
+    sys.stdout.flush()
+    sys.stdout.buffer.write(os.fsencode("".join(lines) + shells.usage_hint(shell, sys.argv)))
     return 0
 
 

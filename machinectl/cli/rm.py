@@ -42,7 +42,7 @@ def run(args: argparse.Namespace) -> int:
         try:
             remove(store, name, force=args.force)
             print(f"Successfully removed {name}")
-        except MachinectlError as error:  # noqa: PERF203 - one machine's failure must not end the loop
+        except MachinectlError as error:
             errors.append(error)
             if args.force or len(args.names) > 1:
                 print(f'Error removing host "{name}": {error}', file=sys.stderr)

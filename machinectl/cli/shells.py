@@ -76,11 +76,15 @@ def quoted(shell: str, value: str) -> str:
         return re.sub(r'([\\"])', r"\\\1", value)
     if shell in ("tcsh", "csh"):
         # nothing can be escaped inside a csh's double quotes: out of them, backslash, in again
-        value = re.sub(r'([\\"$`!])', r'"\\\1"', value)
+        # (the tilde: as a word of its own it is expanded in the result of `…`; so are stars, but against
+        # these only `set noglob` helps, as csh users know from tset)
+        value = re.sub(r'([\\"$`!~])', r'"\\\1"', value)
     elif shell == "fish":
         value = re.sub(r'([\\"$])', r"\\\1", value)
     else:
         value = re.sub(r'([\\"$`])', r"\\\1", value)
+        # a star that is a word of its own would match files; with quotes around it matches none
+        value = re.sub(r"([*?\[])", "\"'\\1'\"", value)
     return _SPACES.sub(' ""', value)
 
 
