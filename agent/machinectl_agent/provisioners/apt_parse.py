@@ -1,0 +1,80 @@
+"""What dpkg and apt print, as data. All pure."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Dict, List, Mapping
+
+QUERY_FORMAT = "${Package}\t${db:Status-Abbrev}\t${Version}\n"
+
+
+@dataclass(frozen=True)
+class Package:
+    """One line of dpkg's database."""
+
+    version: str
+    """Empty where only configuration files are left."""
+    status: str
+    """dpkg-query's Status-Abbrev: wanted, state and error letters; `ii` is installed and configured."""
+
+    @property
+    def installed(self) -> bool:
+        return self.status[1:2] == "i"
+
+    @property
+    def broken(self) -> bool:
+        """Half-installed, unpacked, half-configured, waiting for triggers, or to be reinstalled."""
+        return self.status[1:2] in ("H", "U", "F", "W", "T") or self.status[2:3] == "R"
+
+
+def parse_dpkg(text: str) -> Dict[str, Package]:
+    """`dpkg-query -W -f QUERY_FORMAT`; packages that dpkg has only heard of (`un`) are left out."""
+    found = {}
+    for line in text.splitlines():
+        name, status, version = (*line.split("\t"), "", "")[:3]
+        if name and status[1:2] not in ("", "n", "c"):
+            found[name] = Package(version, status.rstrip())
+    return found
+
+
+def versions(packages: Mapping[str, Package]) -> Dict[str, str]:
+    """Package → version of those that are unpacked at least."""
+    return {name: one.version for name, one in packages.items() if one.version}
+
+
+def parse_policy(text: str) -> Dict[str, str]:
+    """`apt-cache policy NAME…`: package → candidate, for those that have one."""
+    found: Dict[str, str] = {}
+    name = ""
+    for line in text.splitlines():
+        if line and not line[0].isspace() and line.endswith(":"):
+            name = line[:-1]
+        match = re.match(r"\s+Candidate: (\S+)", line)
+        if match and match[1] != "(none)" and name:
+            found[name] = match[1]
+    return found
+
+
+def parse_madison(text: str) -> Dict[str, List[str]]:
+    """`apt-cache madison NAME…`: package → offered versions, the highest first, each once."""
+    found: Dict[str, List[str]] = {}
+    for line in text.splitlines():
+        columns = [column.strip() for column in line.split("|")]
+        if len(columns) == 3 and not columns[2].endswith("Sources"):
+            listed = found.setdefault(columns[0], [])
+            if columns[1] not in listed:
+                listed.append(columns[1])
+    return found
+
+
+def parse_update_errors(text: str) -> List[str]:
+    """The telling lines of a failed `apt-get update` or `install`: `E:`, `W:` and `Err:`, each once."""
+    found: List[str] = []
+    for line in text.splitlines():
+        stripped = line.strip()
+        if re.match(r"(E|W|Err):", stripped) and "Some index files failed" not in stripped:
+            cleaned = re.sub(r"^(E|W|Err):\d*\s*", "", stripped)
+            if cleaned not in found:
+                found.append(cleaned)
+    return found

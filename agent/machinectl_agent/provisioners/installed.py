@@ -1,0 +1,50 @@
+"""Finds the engine that is on a host, whoever put it there."""
+
+from __future__ import annotations
+
+import re
+from typing import Dict, Mapping, Sequence, Tuple
+
+from machinectl_agent.host import Host
+from machinectl_agent.problems import Problem
+from machinectl_agent.provisioners.base import Installed
+
+_seen: Dict[Tuple[str, int, int, int], str] = {}
+"""One program start (40 ms) per dockerd and run of the agent: path, inode, size and time name the file."""
+
+
+def find_engine(host: Host, versions: Mapping[str, str], packages: Sequence[str]) -> Installed:
+    """`versions`: package → version of the installed ones; `packages`: those that contain a dockerd."""
+    dockerd = host.which("dockerd")
+    owner = ""
+    # /usr/local belongs to people, packages never put anything there (FHS 4.9)
+    if dockerd and not dockerd.startswith("/usr/local/"):
+        owner = next((name for name in packages if name in versions), "")
+    return Installed(
+        dockerd=dockerd,
+        version=engine_version(host),
+        package=owner,
+        client=bool(host.which("docker")),
+    )
+
+
+def engine_version(host: Host) -> str:
+    """As `dockerd --version` says it; empty where there is none or where it does not run."""
+    dockerd = host.which("dockerd")
+    if not dockerd:
+        return ""
+    status = host.path(dockerd).stat()
+    key = (dockerd, status.st_ino, status.st_size, status.st_mtime_ns)
+    if key not in _seen:
+        try:
+            said = host.run(dockerd, "--version", deadline=20).stdout
+        except (Problem, OSError):
+            said = ""  # another architecture's binary, a broken one
+        _seen[key] = parse_version(said)
+    return _seen[key]
+
+
+def parse_version(said: str) -> str:
+    """`Docker version 20.10.24+dfsg1, build 5d6db84` → `20.10.24+dfsg1`."""
+    match = re.search(r"version v?([^\s,]+)", said)
+    return match[1] if match else ""

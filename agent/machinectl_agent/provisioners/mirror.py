@@ -1,0 +1,92 @@
+"""A copy of download.docker.com: its URL and its signing key.
+
+The layout is Docker's: `URL/linux/DISTRIBUTION/gpg` is the key, `…/dists/CODENAME` the apt repository,
+`…/$releasever/$basearch/stable` the rpm one (docs.docker.com/engine/install).
+"""
+
+from __future__ import annotations
+
+import time
+import urllib.error
+import urllib.parse
+import urllib.request
+from typing import Callable, Mapping
+
+from machinectl_agent.problems import Problem
+
+DOCKER = "https://download.docker.com"
+DEADLINE = 14.0
+"""Seconds for the key, a file of 4 kB."""
+SILENCE = 7.0
+"""Seconds without an answer that make a mirror unreachable."""
+MAX_KEY = 256 * 1024
+"""Bytes; a longer answer is no key."""
+_ARMOR = "-----BEGIN PGP PUBLIC KEY BLOCK-----"
+
+
+def base_url(mirror: str) -> str:
+    """The URL without a slash at its end. Raises `Problem` `mirror-wrong` for what is no http(s) URL."""
+    parts = urllib.parse.urlsplit(mirror)
+    bad = any(ord(one) <= 32 or one in "\"'#?" for one in mirror)
+    if "@" in parts.netloc:
+        raise Problem(
+            "mirror-wrong",
+            "the engine mirror's URL holds a user or a password",
+            why="it would end up in world-readable files of the host",
+            hint="leave them out and let the mirror in by address",
+        )
+    if parts.scheme not in ("http", "https") or not parts.hostname or bad:
+        raise Problem(
+            "mirror-wrong",
+            f"the engine mirror {mirror!r} is no URL of a package repository",
+            why="an http or https URL without spaces, quotes, ? and # is wanted",
+            hint=f"give the URL above `linux/`, e.g. --engine-mirror {DOCKER}",
+        )
+    return mirror.rstrip("/")
+
+
+def fetch_key(url: str, log: Callable[[str], None], proxies: Mapping[str, str]) -> str:
+    """The ASCII-armored key. `proxies`: scheme → URL beside those of the environment.
+
+    Raises `Problem` `mirror-unreachable`, or `mirror-wrong` where the answer is no key.
+    """
+    if url.startswith("http:"):
+        log(f"the signing key of {url} comes over plain http: it is as good as the network")
+    opener = urllib.request.build_opener(
+        urllib.request.ProxyHandler({**urllib.request.getproxies(), **proxies})
+    )
+    end = time.monotonic() + DEADLINE
+    received = b""
+    try:
+        with opener.open(url, timeout=SILENCE) as answer:
+            while len(received) <= MAX_KEY:
+                part = answer.read(16384)
+                if not part:
+                    break
+                received += part
+                if time.monotonic() > end:
+                    raise TimeoutError(f"the key did not arrive within {DEADLINE:.0f} s")
+    except urllib.error.HTTPError as error:
+        raise Problem(
+            "mirror-wrong",
+            f"the engine mirror has no signing key at {url}",
+            why=f"HTTP status {error.code} {error.reason}",
+            hint="give the URL above `linux/`; the mirror must have Docker's own layout",
+        ) from error
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "reason", error)
+        raise Problem(
+            "mirror-unreachable",
+            f"the engine mirror does not answer: {url}",
+            why=str(reason),
+            hint="check the URL, the host's network and its proxy; try another --engine-mirror",
+        ) from error
+    text = received.decode("ascii", errors="replace")
+    if len(received) > MAX_KEY or _ARMOR not in text:
+        raise Problem(
+            "mirror-wrong",
+            f"what the engine mirror sends as its signing key is none: {url}",
+            why=f"it begins with {text[:60]!r}",
+            hint="give the URL above `linux/`; a login page or an error page may be in between",
+        )
+    return text
