@@ -23,19 +23,31 @@ def ask(
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as one:
             one.settimeout(deadline)
             one.connect(path)
-            one.sendall(wire.encode(wire.request(verb, args or {})))
-            text = b""
-            while len(text) < _ANSWER:
-                one.settimeout(max(end - time.monotonic(), 0.001))
-                part = one.recv(65536)
-                if not part:
-                    break
-                text += part
+            text = _exchange(one, wire.encode(wire.request(verb, args or {})), end)
     except OSError as error:
         raise Problem(
             "daemon-silent", "the agent's daemon does not answer", why=f"{path}: {error}"
         ) from error
     return _result(text)
+
+
+def _exchange(one: socket.socket, request: bytes, end: float) -> bytes:
+    """What the daemon says. It may have closed before it read us, with the reason in what it sent."""
+    text = b""
+    try:
+        one.sendall(request)
+    except (BrokenPipeError, ConnectionResetError):
+        pass
+    while len(text) < _ANSWER:
+        one.settimeout(max(end - time.monotonic(), 0.001))
+        try:
+            part = one.recv(65536)
+        except ConnectionResetError:
+            break
+        if not part:
+            break
+        text += part
+    return text
 
 
 def _result(text: bytes) -> Dict[str, Any]:

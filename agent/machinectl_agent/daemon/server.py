@@ -136,7 +136,7 @@ def open_socket(path: str) -> socket.socket:
     finally:
         os.umask(before)
     listener.setblocking(False)
-    listener.listen(64)
+    listener.listen(128)
     return listener
 
 

@@ -63,7 +63,7 @@ class Supervisor:
             self.tick()
             poll = select.poll()
             poll.register(ended, select.POLLIN)
-            if self._pidfd >= 0:
+            if self._pidfd >= 0 and not self._died():  # systemd may need a moment to see that it has
                 poll.register(self._pidfd, select.POLLIN)
             well = self._verdict.state in ("running", "stopped", "missing", "masked", "mute")
             pause = self._settings.interval if well else self._settings.hurry
@@ -117,8 +117,11 @@ class Supervisor:
 
     def _unsettled(self, now: float) -> bool:
         if self._unit.active == "active":
-            return self._pidfd >= 0 and bool(select.select([self._pidfd], [], [], 0)[0])
+            return self._died()
         return self._unit.active not in _SETTLED or now - self._asked_at >= RELOOK
+
+    def _died(self) -> bool:
+        return self._pidfd >= 0 and bool(select.select([self._pidfd], [], [], 0)[0])
 
     def _ask_systemd(self, mark: Optional[str], now: float) -> None:
         unit = self._systemd.show()
