@@ -47,10 +47,13 @@ def converge(
     """The caller holds the machine's lock. Raises any `MachinectlError`; what was done so far stays done, and
     the next run goes on from there."""
     with connect(store, machine, become, report, replace_host_key=replace_host_key) as connection:
-        # from here on the host changes: a run that is killed must be found by the next one
-        store.save(machine)
+        if machine.state == "new":
+            # from here on the host changes: a create that is killed must be found by the next one
+            store.save(machine)
         tls = certificates(store, machine)
         result = _apply(connection, machine, tls, report)
+    # new wishes are remembered once the host has them: one that dockerd refused was rolled back there
+    store.save(machine)
     engine = engine_version(machine.ip, machine.engine_port, store.folder(machine.name), VERIFY_DEADLINE)
     machine = dataclasses.replace(
         machine, state="ready", engine_version=str(engine["Version"]), os=str(result["facts"]["os_name"])

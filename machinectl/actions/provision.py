@@ -32,8 +32,8 @@ def provision(
     dry_run: bool = False,
     replace_host_key: bool = False,
 ) -> None:
-    """In parallel over machines. A machine that fails keeps its old wishes only if it was never reached:
-    what the store says and what is on the host must not drift apart."""
+    """In parallel over machines; every machine's outcome is kept. New wishes are remembered for the machines
+    whose hosts have taken them. Raises the error of the one machine, or `SomeMachinesFailed`."""
     for name in names:
         store.load(name)  # an unknown name is an error before anything changes
 

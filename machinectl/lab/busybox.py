@@ -43,7 +43,7 @@ def busybox_tar(cache: Path) -> bytes:
         for applet in applets.stdout.split():
             if applet != "busybox":
                 link = tarfile.TarInfo(f"bin/{applet}")
-                link.type, link.linkname = tarfile.LNKTYPE, "bin/busybox"
+                link.type, link.linkname = tarfile.SYMTYPE, "busybox"
                 tar.addfile(link)
     return packed.getvalue()
 

@@ -107,7 +107,8 @@ def test_nothing_listens_without_tls(machine):
     with pytest.raises(ConnectionRefusedError):
         socket.create_connection((machine.ip, 2375), timeout=5)
     listening = machine.run("ss -Hltn | awk '{print $4}'").stdout.split()
-    ports = {address.rpartition(":")[2] for address in listening}
+    # containerd's stream server and the like listen on loopback
+    ports = {one.rpartition(":")[2] for one in listening if not one.startswith(("127.", "[::1]"))}
     assert ports == {"22", "2376"}
 
 
