@@ -2,6 +2,7 @@
 
 apply      one request on stdin (wire.py), events on stdout; the wanted state is in the request
 facts      the same, with the host's facts as the result
+upgrade    the same; only the daemon is brought to this bundle
 daemon     the systemd service (see daemon/)
 dial-stdio connects stdin and stdout with the daemon's socket
 version    the version and the bundle's hash, for people
@@ -16,7 +17,7 @@ from typing import List, Optional
 def main(argv: Optional[List[str]] = None) -> int:
     """Exit status: 0 done, 1 failed (an `error` event says why), 2 no such command."""
     verb, *_ = (sys.argv[1:] if argv is None else argv) or [""]
-    if verb in ("apply", "facts"):
+    if verb in ("apply", "facts", "upgrade"):
         from machinectl_agent.session import serve_request  # noqa: PLC0415 - each verb loads what it needs
 
         return serve_request(verb)

@@ -6,7 +6,7 @@ import signal
 import sys
 import threading
 import traceback
-from typing import Any, BinaryIO, Dict, List, Mapping
+from typing import Any, BinaryIO, Callable, Dict, List, Mapping
 
 from machinectl_agent import wire
 from machinectl_agent.bundle import own_hash
@@ -95,7 +95,7 @@ def serve_request(verb: str) -> int:
     session.beat()
     try:
         args = session.read_request()["args"]
-        result = _apply(session, args) if verb == "apply" else gather(Host()).to_json()
+        result = _VERBS[verb](session, args)
     except Problem as problem:
         session.end()
         session.emit(problem.to_message())
@@ -138,3 +138,16 @@ def _apply(session: Session, args: Mapping[str, Any]) -> Dict[str, Any]:
     with apply_lock(session.log, wait=float(args.get("lock_wait", 300)), who=str(args.get("for", ""))):
         changed = apply(Work(host, session.log, session.need), context, PHASES, session.emit)
     return {"facts": facts.to_json(), "changed": changed, "engine_version": engine_version(host)}
+
+
+def _upgrade(session: Session, args: Mapping[str, Any]) -> Dict[str, Any]:
+    from machinectl_agent.upgrade import upgrade  # noqa: PLC0415 - the others need none of it
+
+    return upgrade(Work(Host(), session.log, session.need), args, session.emit)
+
+
+_VERBS: Dict[str, Callable[[Session, Mapping[str, Any]], Dict[str, Any]]] = {
+    "apply": _apply,
+    "facts": lambda _session, _args: gather(Host()).to_json(),
+    "upgrade": _upgrade,
+}
