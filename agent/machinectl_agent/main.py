@@ -5,6 +5,7 @@ facts      the same, with the host's facts as the result
 upgrade    the same; only the daemon is brought to this bundle
 daemon     the systemd service (see daemon/)
 dial-stdio connects stdin and stdout with the daemon's socket
+end-containers  what machinectl-containers.service does at a shutdown
 version    the version and the bundle's hash, for people
 """
 
@@ -29,6 +30,12 @@ def main(argv: Optional[List[str]] = None) -> int:
         from machinectl_agent.daemon.dial import dial_stdio  # noqa: PLC0415
 
         return dial_stdio()
+    if verb == "end-containers":
+        from machinectl_agent.engine.end_containers import end_containers  # noqa: PLC0415
+        from machinectl_agent.host import Host  # noqa: PLC0415
+
+        print(f"ended {end_containers(Host())} containers")
+        return 0
     if verb == "version":
         from machinectl_agent.bundle import own_hash  # noqa: PLC0415
         from machinectl_agent.version import __version__  # noqa: PLC0415

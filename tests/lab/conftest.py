@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import subprocess
@@ -14,20 +15,33 @@ from machinectl.lab.busybox import busybox_tar
 from machinectl.lab.lab import HostWish, Lab
 from machinectl.lab.settings import Settings
 
-SETTINGS = Settings(
-    state=Path(os.environ.get("MACHINECTL_TEST_LAB_DIR", "/var/lib/machinectl-lab-tests")),
-    bridge="mctest0",
-    subnet="198.18.64.0/24",
-)
+LABS = 8
+"""Runs of the tests at the same time; each has its own lab."""
+
+
+def claim_settings():
+    """The first lab that no other run of the tests uses; the lock is held until this process ends."""
+    for number in range(LABS):
+        lock = Path(f"/run/machinectl-test-lab-{number}.lock").open("w")  # noqa: SIM115 - held on purpose
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            lock.close()
+            continue
+        state = Path(f"/var/lib/machinectl-lab-tests/{number}")
+        return Settings(state, bridge=f"mctest{number}", subnet=f"198.18.{64 + number}.0/24"), lock
+    raise AssertionError(f"{LABS} runs of the lab tests are under way on this machine")
 
 
 @pytest.fixture(scope="session")
 def lab():
     """An empty lab; what a killed run left is removed first."""
-    lab = Lab(SETTINGS, print)
+    settings, lock = claim_settings()
+    lab = Lab(settings, print)
     lab.down()
     yield lab
     lab.down()
+    lock.close()
 
 
 @pytest.fixture(scope="session")
@@ -41,9 +55,9 @@ def make_host(lab):
 
 
 @pytest.fixture(scope="session")
-def busybox():
+def busybox(lab):
     """The tar that `docker import` makes busybox:latest of."""
-    return busybox_tar(SETTINGS.cache)
+    return busybox_tar(lab.settings.cache)
 
 
 class CommandLine:

@@ -200,7 +200,7 @@ def _journal_lines(host: Host, cursor: str) -> List[str]:
 
 
 def _reload_outcome(host: Host, cursor: str) -> str:
-    """`reloaded`, dockerd's complaint, or nothing yet. All of it comes after its word that it got the signal."""
+    """`reloaded`, dockerd's complaint, or nothing yet. All of it comes after its word about the signal."""
     heard = False
     for line in _journal_lines(host, cursor):
         heard = heard or "Got signal to reload configuration" in line

@@ -6,6 +6,7 @@ from typing import Tuple
 
 from machinectl_agent.phases.agent import AgentPhase
 from machinectl_agent.phases.base import Phase
+from machinectl_agent.phases.containers import ContainersPhase
 from machinectl_agent.phases.engine_config import EngineConfigPhase
 from machinectl_agent.phases.engine_service import EngineServicePhase
 from machinectl_agent.phases.packages import PackagesPhase
@@ -18,5 +19,6 @@ PHASES: Tuple[Phase, ...] = (
     TlsPhase(),
     EngineConfigPhase(),
     EngineServicePhase(),
+    ContainersPhase(),
     AgentPhase(),
 )
