@@ -8,7 +8,7 @@ from typing import Callable, Dict, List, Sequence
 
 from machinectl_agent.host import Completed, Host
 from machinectl_agent.problems import Problem
-from machinectl_agent.provisioners import apt_locks
+from machinectl_agent.provisioners import apt_locks, apt_reach
 from machinectl_agent.provisioners.apt_parse import (
     QUERY_FORMAT,
     Package,
@@ -21,6 +21,8 @@ from machinectl_agent.provisioners.apt_parse import (
 LISTS = "/var/lib/apt/lists"
 STAMP = "/var/lib/machinectl/apt-updated"
 """Its time says when our own last complete update was; apt leaves none where nothing was new."""
+FAILED = "/var/lib/machinectl/apt-update-failed"
+"""Is there after an incomplete one: apt touches its folder of lists then, too."""
 FRESH = 24 * 3600.0
 """Seconds for which package lists are good enough to install from."""
 UPDATE_DEADLINE = 180.0
@@ -68,6 +70,7 @@ class Apt:
         self.host = host
         self.log = log
         self.update_errors: List[str] = []
+        self._reached = False
 
     # ---- reading: no network, no change
 
@@ -97,7 +100,9 @@ class Apt:
             0.0,
         )
         empty = not any(name.endswith("Packages") or "Packages." in name for name in self.host.names(LISTS))
-        return not empty and fetched >= sources and time.time() - fetched < seconds
+        if empty or self.host.exists(FAILED):
+            return False
+        return fetched >= sources and time.time() - fetched < seconds
 
     def _sources(self) -> List[str]:
         return self.host.names("/etc/apt/sources.list.d")
@@ -125,6 +130,9 @@ class Apt:
         """Fetches the package lists. A source that fails is remembered for the error of a later install,
         where its packages are missed; it may be somebody else's and not matter at all."""
         self.log("fetching the package lists")
+        apt_locks.wait_until_free(self.host, self.log)
+        self.host.write(FAILED, "")
+        self._reach()
         done = self._apt_get("update", deadline=UPDATE_DEADLINE)
         text = f"{done.stdout}\n{done.stderr}"
         self.update_errors = parse_update_errors(text)
@@ -132,8 +140,14 @@ class Apt:
             raise explain(done, [])
         if done.ok and not self.update_errors:
             self.host.write(STAMP, "")
+            self.host.remove(FAILED)
         for line in self.update_errors[:3]:
             self.log(f"apt: {line}")
+
+    def _reach(self) -> None:
+        if not self._reached:
+            apt_reach.check_sources(self.host)
+            self._reached = True
 
     def update_if_stale(self, seconds: float = FRESH) -> None:
         if not self.fresh(seconds):
@@ -142,6 +156,13 @@ class Apt:
     def install(self, *words: str, options: Sequence[str] = ()) -> None:
         """`words`: package, package=version or package- (to remove it). Fetches the lists and tries again
         where a package or its file is not found. Raises `Problem`."""
+        try:
+            self._reach()
+        except Problem:
+            # what has been downloaded before is enough for an installation that was cut off
+            if self._install(words, (*options, "--no-download")).ok:
+                return
+            raise
         done = self._install(words, options)
         text = f"{done.stdout}\n{done.stderr}"
         if not done.ok and not self.update_errors and (_MISSING.search(text) or _FETCH.search(text)):

@@ -69,12 +69,15 @@ def parse_madison(text: str) -> Dict[str, List[str]]:
 
 
 def parse_update_errors(text: str) -> List[str]:
-    """The telling lines of a failed `apt-get update` or `install`: `E:`, `W:` and `Err:`, each once."""
+    """The telling lines of a failed `apt-get update` or `install` (`E:`, `W:`), each once, without the file's
+    name where only its server matters."""
     found: List[str] = []
     for line in text.splitlines():
-        stripped = line.strip()
-        if re.match(r"(E|W|Err):", stripped) and "Some index files failed" not in stripped:
-            cleaned = re.sub(r"^(E|W|Err):\d*\s*", "", stripped)
-            if cleaned not in found:
-                found.append(cleaned)
+        match = re.match(r"(?:E|W): (.*)", line.strip())
+        if not match or re.search(r"Some index files failed|Unable to fetch some archives", line):
+            continue
+        fetch = re.match(r"Failed to fetch (\w+://[^/]+)\S*\s+(.*)", match[1])
+        said = f"{fetch[1]}: {fetch[2]}" if fetch else match[1]
+        if said not in found:
+            found.append(said)
     return found

@@ -158,6 +158,7 @@ class Debian:
             version = resolve(engine.version, product.engine, seen.offers.get(product.engine, ()))
         elif known:
             version = seen.candidates.get(product.engine, "")
+        shown = version or f"{engine.version} ({LATER})".lstrip()
         current = seen.versions.get(product.engine, "")
         steps = []
         away = _give_way(seen, product)
@@ -168,11 +169,11 @@ class Debian:
             # only the client is missing
             title = f"+ install {product.client} {seen.candidates.get(product.client, f'({LATER})')}"
             return [*steps, debian_steps.install(title, product, engine.version, client_only=True)]
-        title = f"+ install {product.engine} {version or f'({LATER})'}"
+        title = f"+ install {product.engine} {shown}"
         if engine_there:
             down = version and order_key(version) < order_key(current)
             word = "downgrade" if down else "change"
-            title = f"~ {word} {product.engine} {current} to {version or f'{engine.version} ({LATER})'}"
+            title = f"~ {word} {product.engine} {current} to {shown}"
         more = [name for name in product.packages[1:] if name in seen.candidates or name in seen.offers]
         lacking = [name for name in more if name not in seen.versions]
         if seen.apparmor:

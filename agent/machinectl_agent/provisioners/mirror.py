@@ -13,12 +13,11 @@ import urllib.request
 from typing import Callable, Mapping
 
 from machinectl_agent.problems import Problem
+from machinectl_agent.provisioners.reach import PORTS, SILENCE, knock, reasons
 
 DOCKER = "https://download.docker.com"
 DEADLINE = 14.0
 """Seconds for the key, a file of 4 kB."""
-SILENCE = 7.0
-"""Seconds without an answer that make a mirror unreachable."""
 MAX_KEY = 256 * 1024
 """Bytes; a longer answer is no key."""
 _ARMOR = "-----BEGIN PGP PUBLIC KEY BLOCK-----"
@@ -52,9 +51,14 @@ def fetch_key(url: str, log: Callable[[str], None], proxies: Mapping[str, str]) 
     """
     if url.startswith("http:"):
         log(f"the signing key of {url} comes over plain http: it is as good as the network")
-    opener = urllib.request.build_opener(
-        urllib.request.ProxyHandler({**urllib.request.getproxies(), **proxies})
-    )
+    known = {**urllib.request.getproxies(), **proxies}
+    parts = urllib.parse.urlsplit(url)
+    if parts.scheme not in known:
+        # urllib waits for a silent name server as long as the resolver does, whatever its timeout
+        trouble = knock({(parts.hostname or "", parts.port or PORTS[parts.scheme])})
+        if trouble:
+            raise _unreachable(url, reasons(trouble))
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler(known))
     end = time.monotonic() + DEADLINE
     received = b""
     try:
@@ -74,13 +78,7 @@ def fetch_key(url: str, log: Callable[[str], None], proxies: Mapping[str, str]) 
             hint="give the URL above `linux/`; the mirror must have Docker's own layout",
         ) from error
     except (OSError, ValueError) as error:
-        reason = getattr(error, "reason", error)
-        raise Problem(
-            "mirror-unreachable",
-            f"the engine mirror does not answer: {url}",
-            why=str(reason),
-            hint="check the URL, the host's network and its proxy; try another --engine-mirror",
-        ) from error
+        raise _unreachable(url, str(getattr(error, "reason", error))) from error
     text = received.decode("ascii", errors="replace")
     if len(received) > MAX_KEY or _ARMOR not in text:
         raise Problem(
@@ -90,3 +88,12 @@ def fetch_key(url: str, log: Callable[[str], None], proxies: Mapping[str, str]) 
             hint="give the URL above `linux/`; a login page or an error page may be in between",
         )
     return text
+
+
+def _unreachable(url: str, why: str) -> Problem:
+    return Problem(
+        "mirror-unreachable",
+        f"the engine mirror does not answer: {url}",
+        why=why,
+        hint="check the URL, the host's network and its proxy; try another --engine-mirror",
+    )
