@@ -44,6 +44,14 @@ def test_an_entry_that_was_the_hosts_own_stays_when_we_no_longer_want_it():
     assert merged == {"dns": ["9.9.9.9"]}
 
 
+def test_a_label_of_the_same_name_is_replaced_and_comes_back():
+    first, record = merge({"labels": ["zone=own", "rack=1"]}, Record(), {"labels": ["zone=a"]})
+    assert first == {"labels": ["zone=a", "rack=1"]}
+    second, record = merge(first, record, {"labels": ["zone=b"]})
+    assert second == {"labels": ["zone=b", "rack=1"]}
+    assert merge(second, record, {})[0] == {"labels": ["rack=1", "zone=own"]}
+
+
 @given(documents, documents)
 def test_merging_again_changes_nothing(now, wanted):
     merged, record = merge(now, Record(), wanted)

@@ -78,6 +78,7 @@ def test_several_values_are_collected_in_order_without_doubles():
         ("mtu", 1),
         ("mtu", 2),
     ]
+    assert collect([("labels", ["a=1", "b=1"]), ("labels", ["a=2"])]) == {"labels": ["b=1", "a=2"]}
     assert collect(pairs) == {"dns": ["a", "b"], "log-opts": {"x": "1", "y": "2"}, "mtu": 2}
 
 

@@ -11,6 +11,7 @@ import json
 from dataclasses import dataclass, field
 from typing import Any, Dict, List, Mapping, Tuple
 
+from machinectl_agent.engine.options import entry_name
 from machinectl_agent.problems import Problem
 
 Document = Dict[str, Any]
@@ -66,14 +67,18 @@ def merge(now: Mapping[str, Any], record: Record, wanted: Mapping[str, Any]) -> 
                 merged[key] = theirs
             continue
         if isinstance(mine, list) and isinstance(theirs, list):
-            merged[key] = [*mine, *(one for one in theirs if one not in mine)]
+            names = {entry_name(key, one) for one in mine}
+            merged[key] = [*mine, *(one for one in theirs if entry_name(key, one) not in names)]
             ours[key] = [one for one in mine if one not in theirs]
+            replaced = [one for one in theirs if entry_name(key, one) in names and one not in mine]
+            if replaced:
+                displaced[key] = replaced
         elif isinstance(mine, dict) and isinstance(theirs, dict):
             merged[key] = {**theirs, **mine}
             ours[key] = {name: one for name, one in mine.items() if theirs.get(name) != one}
-            replaced = {name: theirs[name] for name in ours[key] if name in theirs}
-            if replaced:
-                displaced[key] = replaced
+            before = {name: theirs[name] for name in ours[key] if name in theirs}
+            if before:
+                displaced[key] = before
         else:
             merged[key] = mine
             if theirs != mine:
@@ -88,7 +93,8 @@ def _without(value: Any, ours: Any, displaced: Any) -> Any:
     if ours is None or value is None:
         return value if value is not None else displaced
     if isinstance(value, list) and isinstance(ours, list):
-        return [one for one in value if one not in ours] or None
+        back = displaced if isinstance(displaced, list) else []
+        return [*(one for one in value if one not in ours), *(one for one in back if one not in value)] or None
     if isinstance(value, dict) and isinstance(ours, dict):
         own = {key: one for key, one in value.items() if ours.get(key) != one}
         back = displaced if isinstance(displaced, dict) else {}

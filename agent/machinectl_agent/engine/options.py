@@ -254,12 +254,21 @@ def collect(pairs: Iterable[Tuple[str, Any]]) -> Dict[str, Any]:
     for key, value in pairs:
         before = document.get(key)
         if isinstance(before, list) and isinstance(value, list):
-            document[key] = before + [one for one in value if one not in before]
+            again = {entry_name(key, one) for one in value}
+            kept = [one for one in before if one in value or entry_name(key, one) not in again]
+            document[key] = kept + [one for one in value if one not in kept]
         elif isinstance(before, dict) and isinstance(value, dict):
             document[key] = {**before, **value}
         else:
             document[key] = value
     return document
+
+
+def entry_name(key: str, entry: Any) -> Any:
+    """What a list's entry is about: dockerd refuses two labels (or exec or storage options) of one name.
+    Elsewhere the entry itself: a list has it or has it not."""
+    named = key in ("labels", "exec-opts", "storage-opts") and isinstance(entry, str)
+    return entry.partition("=")[0] if named else json.dumps(entry)
 
 
 def reloads(key: str) -> bool:

@@ -119,6 +119,8 @@ def start(work: Work) -> None:
     work.log("dockerd does not come up with the new configuration: putting the old one back")
     host.must("systemctl", "daemon-reload", deadline=60)
     again = _restart(host)
+    if not again:
+        loaded.remember(host, int(show_unit(host)["MainPID"]))
     outcome = (
         "it does not start with the old one either"
         if again
@@ -187,9 +189,12 @@ def journal_since(host: Host, cursor: str) -> str:
     """dockerd's own last words since a cursor: errors and fatal lines where there are any."""
     written = _journal_lines(host, cursor)
     telling = [line for line in written if any(sign in line for sign in _TROUBLE)]
-    return "\n".join((telling or written)[-JOURNAL_LINES:])
+    # Engine 20.10 dies with a bare line: what is neither dockerd's chatter nor systemd's
+    bare = [line for line in written if "level=" not in line and not line.startswith(_SYSTEMD)]
+    return "\n".join((telling or bare or written)[-JOURNAL_LINES:])
 
 
+_SYSTEMD = ("docker.service:", "Starting ", "Started ", "Stopping ", "Stopped ", "Failed to start ")
 _TROUBLE = ("level=fatal", "level=error", "unable to configure", "failed to start daemon")
 
 
