@@ -22,6 +22,7 @@ Name: $package
 Epoch: $epoch
 Version: $version
 Release: 1.el9
+AutoReqProv: no
 Summary: $package for a test
 License: none
 $(for one in "$@"; do echo "Requires: $one"; done)
@@ -43,7 +44,7 @@ for version in "$@"; do
     spec docker-ce-cli 1 "$version" docker
 done
 spec containerd.io 0 1.7.1 containerd
-rpmsign --define "_gpg_name mirror" --addsign "$packages"/*.rpm >/dev/null
+rpmsign --define "__gpg $(command -v gpg)" --define "_gpg_name mirror" --addsign "$packages"/*.rpm >/dev/null
 createrepo_c --quiet "$packages"
 gpg --batch --quiet --armor --export >"$mirror/gpg"
 rm -rf $build

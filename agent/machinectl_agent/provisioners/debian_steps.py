@@ -87,7 +87,10 @@ def install(
         words = _words(apt, product, version)
         if client_only:
             words = [word for word in words if word.partition("=")[0] == product.client]
-        current = apt_parse.versions(apt.packages(product.engine)).get(product.engine, "")
+        there = apt_parse.versions(apt.packages(*product.packages))
+        # apt would upgrade what is named and there; a containerd that runs is left alone
+        words = [word for word in words if word not in product.companions or word not in there]
+        current = there.get(product.engine, "")
         options: List[str] = []
         pinned = words[0].partition("=")[2] if words else ""
         if current and pinned and order_key(pinned) < order_key(current):

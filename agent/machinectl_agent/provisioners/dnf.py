@@ -33,6 +33,8 @@ class Dnf:
     def __init__(self, host: Host, log: Callable[[str], None] = lambda _: None) -> None:
         self.host = host
         self.log = log
+        self.query_errors: List[str] = []
+        """What the last `offers` met on its way; a broken repository is no error by itself."""
         self._five = bool(host.which("dnf5"))
         self._program = "dnf5" if self._five else ("dnf" if host.which("dnf") else "yum")
 
@@ -46,7 +48,11 @@ class Dnf:
             words.insert(0, "-C")
         else:
             self.log("fetching the repositories' metadata")
-        return parse_repoquery(self._run(*words, deadline=QUERY_DEADLINE).stdout)
+            # without a reason from dnf nobody could tell why our own repository offers nothing
+            words.insert(1, "--setopt=machinectl-docker.skip_if_unavailable=0")
+        done = self._run(*words, deadline=QUERY_DEADLINE)
+        self.query_errors = telling_lines(done)
+        return parse_repoquery(done.stdout)
 
     def install(self, *words: str, options: Sequence[str] = ()) -> None:
         """`words`: package or package-EVR. Raises `Problem`."""
@@ -115,15 +121,17 @@ def parse_repoquery(text: str) -> Dict[str, List[str]]:
     return found
 
 
+def telling_lines(done: Completed) -> List[str]:
+    """What dnf says about failures, each once: lines of `Error:` and the reasons below them."""
+    lines = f"{done.stdout}\n{done.stderr}".splitlines()
+    telling = re.compile(r"\s*(- |Error|error|Problem|Curl error|Cannot download|Status code)")
+    return list(dict.fromkeys(line.strip(" -") for line in lines if telling.match(line)))
+
+
 def explain(done: Completed) -> Problem:
     """The error for a failed dnf by what it printed."""
     text = f"{done.stdout}\n{done.stderr}"
-    telling = [
-        line.strip(" -")
-        for line in text.splitlines()
-        if re.match(r"\s*(Error|error|Curl error|Cannot download|- Status code|\s*- )", line)
-    ]
-    why = "; ".join(telling[-4:]) or done.tail(4)
+    why = "; ".join(telling_lines(done)[-4:]) or done.tail(4)
     if re.search(r"Cannot download|Failed to download|Curl error|Could(n't| not) resolve host", text):
         return Problem(
             "packages-unavailable",

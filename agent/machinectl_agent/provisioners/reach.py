@@ -17,7 +17,7 @@ Address = Tuple[str, int]
 
 
 def knock(addresses: Set[Address], silence: float = SILENCE) -> Optional[Dict[str, str]]:
-    """None as soon as one of them accepts a connection; else host → reason, after `silence` seconds at most."""
+    """None as soon as one of them accepts a connection; else host → reason, within `silence` seconds."""
     answers: queue.Queue[Tuple[str, str]] = queue.Queue()
 
     def try_one(address: Address) -> None:

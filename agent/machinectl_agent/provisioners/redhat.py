@@ -179,9 +179,8 @@ def _words(dnf: Dnf, product: Product, version: str) -> List[str]:
         raise Problem(
             "mirror-wrong" if product is DOCKER else "packages-unavailable",
             f"no repository of this host offers {product.engine}",
-            why="the repository does not answer, or has nothing for this release and architecture"
-            if product is DOCKER
-            else "the repositories' metadata do not hold it",
+            why="; ".join(dnf.query_errors[-3:])
+            or "the metadata for this release and architecture do not hold it",
             hint=f"check the host's network, proxy and {REPOSITORY}, or give another --engine-mirror",
         )
     words = []
