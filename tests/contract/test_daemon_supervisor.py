@@ -151,7 +151,9 @@ def test_a_hanging_dockerd_is_restarted_after_three_minutes(scene):
     os.kill(scene.systemd.process.pid, signal.SIGSTOP)
     assert scene.ticks(3, 20) == "silent"
     assert scene.systemd.actions == []
-    assert "does not answer" in scene.supervisor.snapshot()["problem"]
+    shot = scene.supervisor.snapshot()
+    assert "does not answer" in shot["problem"]
+    assert (shot["version"], shot["latency"]) == ("26.1.5", None)
     scene.ticks(8, 20)
     assert scene.systemd.actions == ["restart"]
     assert scene.ticks(1) == "running"

@@ -12,6 +12,7 @@ import select
 import threading
 import time
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any, Callable, Dict, Optional
 
 from machinectl_agent.daemon import rules
@@ -176,10 +177,10 @@ class Supervisor:
         before = self._verdict
         pid = seen.unit.pid if verdict.state == "running" else 0
         with self._lock:
-            if seen.ping:
-                self._ping = seen.ping
-            elif seen.unit.active != "active":
-                self._ping = Ping("not running", version=self._ping.version)
+            if seen.ping or seen.unit.active != "active":
+                answer = seen.ping or Ping("not running")
+                # the version that it said last stays known while it says nothing
+                self._ping = replace(answer, version=answer.version or self._ping.version)
             if pid and self._last_pid and pid != self._last_pid:
                 self._restarts += 1
                 self._journal.say("notice", f"dockerd was restarted: pid {self._last_pid} is now {pid}")
