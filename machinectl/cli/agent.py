@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import getpass
 import json
 import sys
 from collections.abc import Mapping
 from typing import Any
 
+from machinectl.cli.become_flag import add_become_flag, ask_become
 from machinectl.cli.table import align
 
 EXAMPLES = """examples:
@@ -40,18 +40,17 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     upgrade.add_argument("names", nargs="*", metavar="NAME", help="default: the machine `default`")
     for one in (status, logs, upgrade):
-        one.add_argument("--ask-become-pass", action="store_true", help="ask for sudo's password")
+        add_become_flag(one)
 
 
 def run(args: argparse.Namespace) -> int:
     """Exit status 3 where several machines were asked and some failed; each one's result is shown."""
     from machinectl.actions.agent import agent_logs, agent_status, agent_upgrade  # noqa: PLC0415 - as in create
     from machinectl.actions.fleet import raise_failures  # noqa: PLC0415
-    from machinectl.remote.become import Become  # noqa: PLC0415
     from machinectl.store.store import Store  # noqa: PLC0415
 
     store = Store(args.storage_path)
-    become = Become(password=getpass.getpass("sudo password: ") if args.ask_become_pass else None)
+    become = ask_become(args)
     if args.verb == "logs":
         agent_logs(store, args.name, become=become, lines=args.lines, follow=args.follow, write=_write)
         return 0

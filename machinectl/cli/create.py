@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import getpass
 import os
 import sys
 
+from machinectl.cli.become_flag import add_become_flag, ask_become
 from machinectl.cli.engine_flags import add_engine_flags, engine_wishes
 from machinectl.errors import UsageError
 
@@ -63,7 +63,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     ssh.add_argument("--ssh-jump", metavar="[USER@]HOST[:PORT]", help="go through this host (ProxyJump)")
     ssh.add_argument("--ssh-config", metavar="FILE", help="instead of ~/.ssh/config")
-    ssh.add_argument("--ask-become-pass", action="store_true", help="ask for sudo's password")
+    add_become_flag(ssh)
     ssh.add_argument(
         "--replace-host-key", action="store_true", help="the host was reinstalled: pin its new key"
     )
@@ -92,7 +92,6 @@ def run(args: argparse.Namespace) -> int:
     from machinectl.actions.create import create  # noqa: PLC0415 - --help must not wait for it
     from machinectl.actions.report import Report  # noqa: PLC0415
     from machinectl.actions.wishes import new_machine, package_files  # noqa: PLC0415
-    from machinectl.remote.become import Become  # noqa: PLC0415
     from machinectl.store.store import Store  # noqa: PLC0415
 
     _check(args)
@@ -117,11 +116,10 @@ def run(args: argparse.Namespace) -> int:
         host={"os": args.os or "", "hostname": args.name if args.set_hostname else ""},
         tls_san=tuple(args.tls_san or ()),
     )
-    password = getpass.getpass("sudo password: ") if args.ask_become_pass else None
     create(
         Store(args.storage_path),
         machine,
-        become=Become(password=password),
+        become=ask_become(args),
         report=Report(machine.name, quiet=args.quiet),
         dry_run=args.dry_run,
         replace_host_key=args.replace_host_key,

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import argparse
-import getpass
 
+from machinectl.cli.become_flag import add_become_flag, ask_become
 from machinectl.cli.engine_flags import add_engine_flags, engine_wishes
 
 EXAMPLES = """examples:
@@ -13,8 +13,8 @@ EXAMPLES = """examples:
   machinectl provision --engine-registry-mirror https://mirror.example.com node1 node2
   machinectl provision --engine-opt icc=false --engine-env HTTPS_PROXY=http://proxy:3128 node1
 
-New settings are added to those that the machine has. Nothing is restarted unless it must be; running containers
-survive a restart of dockerd (live-restore).
+New settings are added to those that the machine has. Nothing is restarted unless it must be; running
+containers survive a restart of dockerd (live-restore).
 """
 
 
@@ -23,9 +23,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("names", nargs="*", metavar="NAME", help="machines; default: the machine `default`")
     add_engine_flags(parser)
     parser.add_argument("--tls-san", action="append", metavar="NAME", help="further name in the certificate")
-    parser.add_argument(
-        "--ask-become-pass", action="store_true", help="ask for sudo's password (one for all)"
-    )
+    add_become_flag(parser)
     parser.add_argument(
         "--replace-host-key", action="store_true", help="the host was reinstalled: pin its new key"
     )
@@ -35,19 +33,17 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     from machinectl.actions.provision import Change, provision  # noqa: PLC0415 - --help must not wait for it
     from machinectl.actions.wishes import package_files  # noqa: PLC0415
-    from machinectl.remote.become import Become  # noqa: PLC0415
     from machinectl.store.store import Store  # noqa: PLC0415
 
     wishes = engine_wishes(args)
     packages = package_files(args.engine_package or ())
     if packages:
         wishes["packages"] = packages
-    password = getpass.getpass("sudo password: ") if args.ask_become_pass else None
     provision(
         Store(args.storage_path),
         list(dict.fromkeys(args.names)) or ["default"],
         Change(wishes, tuple(args.tls_san or ())),
-        become=Become(password=password),
+        become=ask_become(args),
         quiet=args.quiet,
         dry_run=args.dry_run,
         replace_host_key=args.replace_host_key,

@@ -184,7 +184,7 @@ def _parse(data: bytes, passphrase: bytes | None, path: Path) -> PKey:
         try:
             found: PKey = kind.from_private_key(io.StringIO(plain.decode("ascii")))
             return found
-        except SSHException:  # noqa: PERF203  # three tries at most
+        except SSHException:  # three tries at most
             continue
     raise KeyUnusable("its type is not supported", "use an ed25519, ECDSA or RSA key")
 

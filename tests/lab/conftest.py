@@ -80,11 +80,18 @@ class CommandLine:
             argv, env=self.env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **more
         )
 
-    def run(self, *words, check=True, timeout=240, **more):
+    def run(self, *words, check=True, timeout=240, start_new_session=False, **more):
         """stdout, stderr, returncode; fails the test with both where the command fails."""
         argv = [sys.executable, "-m", "machinectl", *map(str, words)]
         done = subprocess.run(
-            argv, env={**self.env, **more}, capture_output=True, text=True, timeout=timeout, check=False
+            argv,
+            env={**self.env, **more},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            check=False,
+            start_new_session=start_new_session,
         )
         assert not check or done.returncode == 0, f"{words}\n{done.stdout}\n{done.stderr}"
         return done

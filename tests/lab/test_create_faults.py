@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
+import pty
 import signal
 import subprocess
+import sys
 import time
 
 import pytest
@@ -99,6 +102,28 @@ def test_a_host_without_python_gets_one(make_host, new_controller, lab):
     lab.down([host.name])
 
 
+def typed(controller, words, prompt, answer):
+    """Runs the command line on a terminal of its own and answers its question: exit status, what was shown."""
+    pid, terminal = pty.fork()
+    if pid == 0:
+        os.execve(sys.executable, [sys.executable, "-m", "machinectl", *map(str, words)], controller.env)  # noqa: S606 - in the child
+    shown = b""
+    answered = False
+    while True:
+        try:
+            part = os.read(terminal, 4096)
+        except OSError:  # Linux's way to say that the other end is closed
+            break
+        if not part:
+            break
+        shown += part
+        if not answered and prompt.encode() in shown:
+            os.write(terminal, answer.encode() + b"\n")
+            answered = True
+    _, status = os.waitpid(pid, 0)
+    return os.waitstatus_to_exitcode(status), shown.decode()
+
+
 def test_users_with_sudo(make_host, new_controller, lab):
     controller = new_controller()
     host = make_host("sudoers", "bookworm")
@@ -109,13 +134,13 @@ def test_users_with_sudo(make_host, new_controller, lab):
     assert needs.returncode == 1
     assert "--ask-become-pass" in needs.stderr
     # a terminal types the password; it is on no command line and in no output
-    script = f"machinectl create --ip {host.ip} --ssh-key {host.key} --ssh-user opspw --ask-become-pass {host.name}"
-    typed = subprocess.run(
-        ["script", "-qec", script, "/dev/null"],
-        env=controller.env, input=f"{PASSWORD}\n", capture_output=True, text=True, timeout=240, check=False,
-    )  # fmt: skip
-    assert typed.returncode == 0, typed.stdout
-    assert "is ready at tcp://" in typed.stdout
+    words = ("create", "--ip", host.ip, "--ssh-key", host.key, "--ssh-user", "opspw", "--ask-become-pass")
+    no_terminal = controller.run(*words, host.name, check=False, start_new_session=True)
+    assert (no_terminal.returncode, "needs a terminal" in no_terminal.stderr) == (2, True)
+    status, said = typed(controller, [*words, host.name], "sudo password: ", PASSWORD)
+    assert status == 0, said
+    assert "is ready at tcp://" in said
+    assert PASSWORD not in said
     assert not any(
         PASSWORD in path.read_text(errors="replace") for path in controller.store.rglob("*") if path.is_file()
     )

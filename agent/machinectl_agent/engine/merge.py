@@ -70,22 +70,22 @@ def merge(now: Mapping[str, Any], record: Record, wanted: Mapping[str, Any]) -> 
             names = {entry_name(key, one) for one in mine}
             merged[key] = [*mine, *(one for one in theirs if entry_name(key, one) not in names)]
             ours[key] = [one for one in mine if one not in theirs]
-            replaced = [one for one in theirs if entry_name(key, one) in names and one not in mine]
-            if replaced:
-                displaced[key] = replaced
+            displaced[key] = [one for one in theirs if entry_name(key, one) in names and one not in mine]
         elif isinstance(mine, dict) and isinstance(theirs, dict):
             merged[key] = {**theirs, **mine}
             ours[key] = {name: one for name, one in mine.items() if theirs.get(name) != one}
-            before = {name: theirs[name] for name in ours[key] if name in theirs}
-            if before:
-                displaced[key] = before
+            displaced[key] = {name: theirs[name] for name in ours[key] if name in theirs}
         else:
             merged[key] = mine
             if theirs != mine:
                 ours[key] = mine
                 if theirs is not None:
                     displaced[key] = theirs
-    return merged, Record({key: one for key, one in ours.items() if one not in ([], {})}, displaced)
+    return merged, Record(_filled(ours), _filled(displaced))
+
+
+def _filled(document: Document) -> Document:
+    return {key: one for key, one in document.items() if one not in ([], {})}
 
 
 def _without(value: Any, ours: Any, displaced: Any) -> Any:
@@ -93,12 +93,15 @@ def _without(value: Any, ours: Any, displaced: Any) -> Any:
     if ours is None or value is None:
         return value if value is not None else displaced
     if isinstance(value, list) and isinstance(ours, list):
-        back = displaced if isinstance(displaced, list) else []
-        return [*(one for one in value if one not in ours), *(one for one in back if one not in value)] or None
+        entries = displaced if isinstance(displaced, list) else []
+        return [
+            *(one for one in value if one not in ours),
+            *(one for one in entries if one not in value),
+        ] or None
     if isinstance(value, dict) and isinstance(ours, dict):
         own = {key: one for key, one in value.items() if ours.get(key) != one}
-        back = displaced if isinstance(displaced, dict) else {}
-        return {**{key: one for key, one in back.items() if key in value and key not in own}, **own} or None
+        before = displaced if isinstance(displaced, dict) else {}
+        return {**{key: one for key, one in before.items() if key in value and key not in own}, **own} or None
     return displaced if value == ours else value
 
 
