@@ -3,6 +3,11 @@
 # Needs root, the lab's tools, a docker client. Leaves the lab running; `machinectl lab down` removes it.
 set -euo pipefail
 
+if machinectl --version 2>/dev/null | grep -q systemd; then
+  echo "the machinectl in PATH is systemd's; run \`make demo\`, or put ours first" >&2
+  exit 1
+fi
+
 node1=${NODE1:-198.18.0.11}
 node2=${NODE2:-198.18.0.12}
 lab=${MACHINECTL_LAB_DIR:-/var/lib/machinectl-lab}

@@ -10,7 +10,9 @@ The controller writes one `Request`. The agent answers with `hello` and then any
                                            ←    {"event":"plan","steps":[…]}
                                            ←    {"event":"need","files":[{"name":…,"sha256":…,"path":…}]}
     {"reply":"need"}                       →    (the files are in place; sent only if asked)
-                                           ←    {"event":"step","id":…,"state":"started"}
+                                           ←    {"event":"log","text":…}      progress for people, any time
+                                       ←    {"event":"alive"}             every 10 s, so that silence means a fault
+                                       ←    {"event":"step","id":…,"state":"started"}
                                            ←    {"event":"step","id":…,"state":"done","seconds":1.2}
                                            ←    {"event":"done","result":{…}}
                                            or   {"event":"error","problem":…,"what":…,"why":…,"hint":…}
@@ -48,7 +50,7 @@ def decode(line: bytes) -> Message:
         raise WireError(f"a message of {len(line)} bytes, more than {MAX_LINE}")
     try:
         message = json.loads(line)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise WireError(f"not a message: {line[:120]!r}") from error
     if not isinstance(message, dict):
         raise WireError(f"not a message: {line[:120]!r}")

@@ -30,9 +30,7 @@ class Report:
         kind = message.get("event")
         if kind == "facts":
             facts = message["facts"]
-            self.line(
-                f"{facts['os_name']}, {facts['arch']}, kernel {facts['kernel']}, Python {facts['python']}"
-            )
+            self.line(f"{facts['os_name']}, {facts['arch']}, Python {facts['python']}")
         elif kind == "plan":
             self.planned = len(message["steps"])
             self.line(plan_summary(message["steps"]))

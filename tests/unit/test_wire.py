@@ -49,7 +49,7 @@ def test_a_wrong_spec_is_refused_with_the_name_of_the_key(path, value, named):
         Spec.from_json(document)
 
 
-@pytest.mark.parametrize("line", [b"Last login: Monday\n", b"[1]\n", b"", b"{" * 40])
+@pytest.mark.parametrize("line", [b"Last login: Monday\n", b"[1]\n", b"", b"{" * 40, b"[" * 100_000])
 def test_what_is_no_message_is_refused_and_shown(line):
     with pytest.raises(wire.WireError, match="not a message"):
         wire.decode(line)
