@@ -45,6 +45,8 @@ class Machine:
     tls_san: tuple[str, ...] = ()
     state: str = "new"
     """`new` until an apply has succeeded once (a killed create leaves it), then `ready`."""
+    login: str = ""
+    """The user that SSH logged in as last: by flag, by ~/.ssh/config, or root. `env --ssh` names it."""
     engine_version: str = ""
     """As dockerd said it last."""
     os: str = ""

@@ -11,8 +11,8 @@ The controller writes one `Request`. The agent answers with `hello` and then any
                                            ←    {"event":"need","files":[{"name":…,"sha256":…,"path":…}]}
     {"reply":"need"}                       →    (the files are in place; sent only if asked)
                                            ←    {"event":"log","text":…}      progress for people, any time
-                                       ←    {"event":"alive"}             every 10 s, so that silence means a fault
-                                       ←    {"event":"step","id":…,"state":"started"}
+                                           ←    {"event":"alive"}             every 10 s: silence is a fault
+                                           ←    {"event":"step","id":…,"state":"started"}
                                            ←    {"event":"step","id":…,"state":"done","seconds":1.2}
                                            ←    {"event":"done","result":{…}}
                                            or   {"event":"error","problem":…,"what":…,"why":…,"hint":…}

@@ -47,6 +47,7 @@ def converge(
     """The caller holds the machine's lock. Raises any `MachinectlError`; what was done so far stays done, and
     the next run goes on from there."""
     with connect(store, machine, become, report, replace_host_key=replace_host_key) as connection:
+        machine = dataclasses.replace(machine, login=connection.settings.user)
         if machine.state == "new":
             # from here on the host changes: a create that is killed must be found by the next one
             store.save(machine)

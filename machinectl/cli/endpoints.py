@@ -25,7 +25,8 @@ def engine_port(record: dict[str, Any]) -> int:
 def ssh_url(record: dict[str, Any]) -> str:
     """DOCKER_HOST over SSH, `ssh://[USER@]HOST[:PORT]`; what is left out is for ~/.ssh/config to say."""
     ssh = record["ssh"]
-    user = f"{ssh['user']}@" if ssh.get("user") else ""
+    login = ssh.get("user") or record.get("login")
+    user = f"{login}@" if login else ""
     port = f":{ssh['port']}" if ssh.get("port") else ""
     return f"ssh://{user}{_bracketed(ssh.get('host') or record['ip'])}{port}"
 

@@ -7,6 +7,7 @@ import http.client
 import json
 import socket
 import ssl
+import subprocess
 import time
 import urllib.request
 
@@ -140,6 +141,21 @@ def test_a_reboot_brings_everything_back(machine, controller, image, lab):
     until(lambda: machine.run(" ".join(states), check=False).stdout.split() == ["active", "active"])
     assert "everything is as it should be" in controller.create(machine).stderr
     controller.docker(machine.name, "rm", "-f", "keep")
+
+
+def test_the_engine_answers_through_ssh(machine, controller, tmp_path):
+    """`env --ssh`: no TLS port is needed. docker runs the ssh of PATH, here with the lab's key."""
+    wrapper = tmp_path / "ssh"
+    options = f"-i {machine.key} -o UserKnownHostsFile={controller.store}/known_hosts -o BatchMode=yes"
+    wrapper.write_text(f'#!/bin/sh\nexec /usr/bin/ssh {options} "$@"\n')
+    wrapper.chmod(0o755)
+    script = f'eval "$(machinectl env --ssh {machine.name})" && exec docker info --format "{{{{.Name}}}}"'
+    done = subprocess.run(
+        ["bash", "-c", script],
+        env={**controller.env, "PATH": f"{tmp_path}:{controller.env['PATH']}"},
+        capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert done.stdout.strip() == machine.name, done.stderr
 
 
 def test_our_program_is_not_put_on_the_host(machine):

@@ -52,6 +52,7 @@ def test_the_readme_shows_the_sessions_commands():
     shown = re.search(
         r"<!-- first-session -->(.*)<!-- /first-session -->", (ROOT / "README.md").read_text(), re.DOTALL
     )
+    assert shown
     commands = [line.removeprefix("$ ") for line in shown[1].splitlines() if line.startswith("$ ")]
     assert len(commands) >= 8
     script = (

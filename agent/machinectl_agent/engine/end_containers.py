@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import signal
 import time
-from typing import List
+from typing import Iterable, Iterator, List, Tuple
 
 from machinectl_agent.host import Host
 
@@ -21,18 +21,17 @@ PAUSE = 0.05
 
 def end_containers(host: Host, grace: float = GRACE) -> int:
     """Returns how many there were. Process 1 of a container never hears a SIGTERM that it has no handler for
-    (pid_namespaces(7)): such a one is not waited for."""
+    (pid_namespaces(7)): such a one is not waited for. Shims go last: one whose container has ended waits for
+    dockerd to ask how, and the oldest (containerd 1.4) hear no SIGTERM either."""
     first = container_processes(host)
     listening = {pid for pid in first if catches_sigterm(host.read(f"/proc/{pid}/status") or "")}
-    for pid in listening:
-        _send(pid, signal.SIGTERM)
-    for pid in set(first) - listening:
-        _send(pid, signal.SIGKILL)
+    _send(signal.SIGTERM, listening)
+    _send(signal.SIGKILL, set(first) - listening)
     end = time.monotonic() + grace
     while listening & set(container_processes(host)) and time.monotonic() < end:
         time.sleep(PAUSE)
-    for pid in container_processes(host):
-        _send(pid, signal.SIGKILL)
+    _send(signal.SIGKILL, container_processes(host))
+    _send(signal.SIGKILL, shims(host))
     return len(first)
 
 
@@ -46,23 +45,28 @@ def catches_sigterm(status: str) -> bool:
 
 def container_processes(host: Host) -> List[int]:
     """Process 1 of every container: the children of containerd's shims that are no shims themselves."""
-    parents = {}
-    shims = set()
+    parents = set(shims(host))
+    return sorted(pid for pid, parent in _processes(host) if parent in parents and pid not in parents)
+
+
+def shims(host: Host) -> List[int]:
+    """containerd's shims, one or more a container."""
+    # the kernel cuts names after 15 characters: containerd-shim, containerd-shim-runc-v2
+    return [pid for pid, _ in _processes(host, "containerd-shim")]
+
+
+def _processes(host: Host, command: str = "") -> Iterator[Tuple[int, int]]:
+    """pid and parent of what runs (zombies are gone but for their exit status), from /proc/PID/stat."""
     for name in host.names("/proc"):
-        if name.isdigit():
-            stat = host.read(f"/proc/{name}/stat") or ""
-            command = stat[stat.find("(") + 1 : stat.rfind(")")]
-            fields = stat.rpartition(")")[2].split()
-            if len(fields) > 1 and fields[0] != "Z":
-                parents[int(name)] = int(fields[1])
-                # the kernel cuts names after 15 characters: containerd-shim, containerd-shim-runc-v2
-                if command.startswith("containerd-shim"):
-                    shims.add(int(name))
-    return sorted(pid for pid, parent in parents.items() if parent in shims and pid not in shims)
+        stat = host.read(f"/proc/{name}/stat") or "" if name.isdigit() else ""
+        fields = stat.rpartition(")")[2].split()
+        if len(fields) > 1 and fields[0] != "Z" and stat[stat.find("(") + 1 :].startswith(command):
+            yield int(name), int(fields[1])
 
 
-def _send(pid: int, number: int) -> None:
-    try:
-        os.kill(pid, number)
-    except ProcessLookupError:
-        pass  # ended by itself in between
+def _send(number: int, pids: Iterable[int]) -> None:
+    for pid in pids:
+        try:
+            os.kill(pid, number)
+        except ProcessLookupError:
+            pass  # ended by itself in between
