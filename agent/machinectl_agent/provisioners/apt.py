@@ -115,8 +115,13 @@ class Apt:
 
     # ---- changing
 
+    def torn(self) -> Dict[str, Package]:
+        """Packages of the whole host that were cut off while they were unpacked."""
+        return {name: one for name, one in self.packages().items() if one.torn}
+
     def repair(self) -> None:
-        """Finishes what an interrupted dpkg left. What it can't finish, the next install does (`-f`)."""
+        """Finishes what an interrupted dpkg left. Missing dependencies are left to the next install (`-f`),
+        and torn packages to `reinstall_torn`."""
         if not self.interrupted() and not self.host.run("dpkg", "--audit", deadline=60).stdout.strip():
             return
         self.log("finishing an interrupted package installation")
@@ -125,6 +130,18 @@ class Apt:
         done = self.host.run(*words, deadline=REPAIR_DEADLINE, env=ENVIRONMENT)
         if not done.ok and _FULL.search(done.stdout + done.stderr):
             raise explain(done, [])
+
+    def reinstall_torn(self) -> None:
+        """apt refuses everything else until these are unpacked again, in the version that they had."""
+        torn = self.torn()
+        if not torn:
+            return
+        offers = self.offers(*torn)
+        words = [
+            f"{name}={one.version}" if one.version in offers.get(name, ()) else name
+            for name, one in torn.items()
+        ]
+        self.install(*words, options=("--reinstall",))
 
     def update(self) -> None:
         """Fetches the package lists. A source that fails is remembered for the error of a later install,
@@ -173,7 +190,8 @@ class Apt:
 
     def install_files(self, files: Sequence[str]) -> None:
         """Package files with all that they need among them or on the host; the network is not touched."""
-        done = self._install(files, (*OFFLINE, "--allow-downgrades"))
+        again = ("--reinstall",) if self.torn() else ()
+        done = self._install(files, (*OFFLINE, "--allow-downgrades", *again))
         if not done.ok:
             raise explain(done, [])
 

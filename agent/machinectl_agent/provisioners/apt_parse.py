@@ -27,6 +27,11 @@ class Package:
         """Half-installed, unpacked, half-configured, waiting for triggers, or to be reinstalled."""
         return self.status[1:2] in ("H", "U", "F", "W", "T") or self.status[2:3] == "R"
 
+    @property
+    def torn(self) -> bool:
+        """Half-installed, or marked by dpkg: only unpacking it again helps, configuring does not."""
+        return self.status[1:2] == "H" or self.status[2:3] == "R"
+
 
 def parse_dpkg(text: str) -> Dict[str, Package]:
     """`dpkg-query -W -f QUERY_FORMAT`; packages that dpkg has only heard of (`un`) are left out."""
@@ -38,9 +43,9 @@ def parse_dpkg(text: str) -> Dict[str, Package]:
     return found
 
 
-def versions(packages: Mapping[str, Package]) -> Dict[str, str]:
-    """Package → version of those that are unpacked at least."""
-    return {name: one.version for name, one in packages.items() if one.version}
+def versions(packages: Mapping[str, Package], *, sound: bool = False) -> Dict[str, str]:
+    """Package → version of those that are unpacked; `sound`: without those that must be unpacked again."""
+    return {name: one.version for name, one in packages.items() if one.version and not (sound and one.torn)}
 
 
 def parse_policy(text: str) -> Dict[str, str]:

@@ -73,7 +73,7 @@ class Debian:
         recorded = package_files.read_record(host)
         packages = apt.packages(*WATCHED, *package_files.names(engine.packages, recorded))
         versions = apt_parse.versions(packages)
-        installed = find_engine(host, versions, [one.engine for one in PRODUCTS])
+        installed = find_engine(host, packages, [one.engine for one in PRODUCTS])
         release = parse_os_release(host.read("/etc/os-release") or host.read("/usr/lib/os-release") or "")
         product = wanted_product(installed, engine)
         candidates: Dict[str, str] = {}
@@ -108,13 +108,11 @@ class Debian:
         if seen.interrupted or any(one.broken for one in seen.packages.values()):
             steps.append(debian_steps.repair())
         if engine.packages:
-            return steps + package_files.plan(
-                engine.packages,
-                ".deb",
-                docker_apt.ARCHITECTURES.get(facts.arch, ""),
-                _state(seen),
-                _install_files,
-            )
+            arch = docker_apt.ARCHITECTURES.get(facts.arch, "")
+            sound = apt_parse.versions(seen.packages, sound=True)
+            state = package_files.State(seen.installed, sound, seen.recorded)
+            files = package_files.plan(engine.packages, ".deb", arch, state, _install_files)
+            return files or steps  # the files' step repairs by itself, without a network
         if seen.installed.dockerd and not seen.installed.package:
             check_foreign(seen.installed, engine)
             return steps
@@ -132,12 +130,13 @@ class Debian:
         apt = Apt(host)
         apt.repair()
         apt.update_if_stale()
+        apt.reinstall_torn()
         apt.install(*packages)
 
     def _source_steps(self, seen: Seen, facts: Facts, engine: EngineSpec) -> List[Step]:
         if not engine.mirror:
             # the source of an installed docker-ce stays: it is where its security updates come from
-            unused = seen.source and seen.installed.package and seen.installed.package != DOCKER.engine
+            unused = seen.source and seen.installed.package != DOCKER.engine
             return [debian_steps.remove_source()] if unused else []
         url = base_url(engine.mirror)
         text = docker_apt.source_text(url, seen.suite, facts.arch)
@@ -198,7 +197,7 @@ def _to_install(installed: Installed, versions: Mapping[str, str], engine: Engin
         return False
     if installed.package != product.engine or not installed.client:
         return True
-    return bool(engine.version) and not matches(engine.version, versions[product.engine])
+    return bool(engine.version) and not matches(engine.version, versions.get(product.engine, ""))
 
 
 def _give_way(seen: Seen, product: Product) -> Dict[str, str]:
@@ -222,10 +221,6 @@ def _lacks_apparmor(host: Host) -> bool:
     """The same signs by which runc decides (libcontainer/apparmor)."""
     enabled = (host.read("/sys/module/apparmor/parameters/enabled") or "").startswith("Y")
     return enabled and host.exists("/sys/kernel/security/apparmor") and not host.which("apparmor_parser")
-
-
-def _state(seen: Seen) -> package_files.State:
-    return package_files.State(seen.installed, seen.versions, seen.recorded)
 
 
 def _install_files(host: Host, log: package_files.Log, files: Sequence[str]) -> Dict[str, Tuple[str, str]]:

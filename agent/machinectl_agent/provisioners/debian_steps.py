@@ -22,6 +22,7 @@ def repair() -> Step:
     def apply(work: Work) -> None:
         apt = Apt(work.host, work.log)
         apt.repair()
+        apt.reinstall_torn()
         apt.install()
 
     return Step("packages/repair", "~ finish an interrupted package installation", apply)

@@ -41,15 +41,15 @@ class Dnf:
     def offers(self, *names: str, cached: bool = False) -> Dict[str, List[str]]:
         """Package → versions that the repositories offer, locks left aside. `cached`: without any network,
         and so without an answer where the metadata was never fetched."""
-        words = ["-q", "repoquery", "--available", "--qf", "%{name}\\t%{evr}\\n", *names]
+        words = ["repoquery", "--available", "--qf", "%{name}\\t%{evr}\\n", *names]
         # a lock hides all other versions
-        words[1:1] = ["--setopt=disable_excludes=*" if self._five else "--disableplugin=versionlock"]
+        words[:0] = ["--setopt=disable_excludes=*" if self._five else "--disableplugin=versionlock"]
         if cached:
             words.insert(0, "-C")
         else:
             self.log("fetching the repositories' metadata")
             # without a reason from dnf nobody could tell why our own repository offers nothing
-            words.insert(1, "--setopt=machinectl-docker.skip_if_unavailable=0")
+            words.insert(0, "--setopt=machinectl-docker.skip_if_unavailable=0")
         done = self._run(*words, deadline=QUERY_DEADLINE)
         self.query_errors = telling_lines(done)
         return parse_repoquery(done.stdout)

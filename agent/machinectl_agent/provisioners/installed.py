@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Dict, Mapping, Sequence, Tuple
+from typing import Collection, Dict, Sequence, Tuple
 
 from machinectl_agent.host import Host
 from machinectl_agent.problems import Problem
@@ -13,13 +13,13 @@ _seen: Dict[Tuple[str, int, int, int], str] = {}
 """One program start (40 ms) per dockerd and run of the agent: path, inode, size and time name the file."""
 
 
-def find_engine(host: Host, versions: Mapping[str, str], packages: Sequence[str]) -> Installed:
-    """`versions`: package → version of the installed ones; `packages`: those that contain a dockerd."""
+def find_engine(host: Host, present: Collection[str], packages: Sequence[str]) -> Installed:
+    """`present`: installed packages, half-installed ones too; `packages`: those that contain a dockerd."""
     dockerd = host.which("dockerd")
     owner = ""
     # /usr/local belongs to people, packages never put anything there (FHS 4.9)
     if dockerd and not dockerd.startswith("/usr/local/"):
-        owner = next((name for name in packages if name in versions), "")
+        owner = next((name for name in packages if name in present), "")
     return Installed(
         dockerd=dockerd,
         version=engine_version(host),

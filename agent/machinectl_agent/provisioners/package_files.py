@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import shutil
 from dataclasses import asdict, dataclass
 from typing import Callable, Dict, List, Mapping, Optional, Sequence, Tuple
 
@@ -154,9 +155,8 @@ def _apply(work: Work, files: Sequence[PackageFile], installer: Installer) -> No
     record.update({one.sha256: Recorded(*identity[paths[one.sha256]]) for one in files})
     text = json.dumps({key: asdict(value) for key, value in record.items()}, indent=1, sort_keys=True)
     work.host.write(RECORD, text + "\n")
-    for path in paths.values():
-        work.host.remove(path)
-        work.host.path(path).parent.rmdir()
+    # also what earlier runs left that were cut off
+    shutil.rmtree(work.host.path(FOLDER))
 
 
 def digest(host: Host, name: str) -> str:

@@ -129,7 +129,7 @@ def _to_install(
         return False
     if installed.package != product.engine or not installed.client:
         return True
-    return bool(engine.version) and not matches(engine.version, versions[product.engine])
+    return bool(engine.version) and not matches(engine.version, versions.get(product.engine, ""))
 
 
 def repository_url(url: str, facts: Facts) -> str:
