@@ -195,6 +195,19 @@ def test_unreachable_and_refused_hosts_fail_fast_and_leave_nothing(make_host, ne
     lab.down([host.name])
 
 
+def test_a_host_behind_another_one(make_host, new_controller, lab):
+    controller = new_controller()
+    bastion, host = make_host("bastion", "bookworm"), make_host("behind", "bookworm")
+    # only the bastion gets through to sshd; 2376 stays open for the engine
+    host.run(f"iptables -A INPUT -p tcp --dport 22 ! -s {bastion.ip} -j DROP")
+    direct = controller.create(host, check=False)
+    assert direct.returncode == 1
+    jump = f"root@{bastion.ip}"
+    assert "is ready at tcp://" in controller.create(host, "--ssh-jump", jump).stderr
+    assert controller.run("ssh", host.name, "--", "hostname").stdout == "behind\n"
+    lab.down([bastion.name, host.name])
+
+
 def test_a_changed_host_key_is_refused(make_host, new_controller, lab):
     controller = new_controller()
     host = make_host("rekeyed", "bookworm")
