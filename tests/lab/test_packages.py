@@ -140,7 +140,10 @@ def test_default_is_the_distributions_package(bookworm):
     again = bookworm.done()
     assert again["plan"] == []
     assert again["milliseconds"] < 150
-    assert "docker.io 20.10" not in bookworm.sh("apt-mark showhold")
+    # a lost client comes back where it is a part of the engine's package
+    bookworm.sh("rm /usr/bin/docker")
+    assert bookworm.done()["plan"][0].startswith("~ reinstall docker.io")
+    bookworm.sh("docker version")
 
 
 def test_pin_of_what_is_there_and_of_what_is_nowhere(bookworm):
@@ -216,7 +219,7 @@ def test_client_is_a_package_of_its_own(agent_on, suite):
     agent.done()
     assert installed(agent, "docker.io")
     assert installed(agent, "docker-cli")
-    agent.sh("dpkg -r --force-depends docker-cli")
+    agent.sh("dpkg -r docker-cli")
     assert agent.done()["plan"][0].startswith("+ install docker-cli ")
     assert agent.done()["plan"] == []
 
@@ -265,6 +268,31 @@ def test_power_cut_in_mid_install(lab, agent_on, sign):
     agent.done()
     assert agent.sh("dpkg --audit") == ""
     assert agent.sh("docker version -f '{{.Server.Version}}'").startswith("20.10")
+
+
+def test_killed_agent_is_followed_by_another(agent_on):
+    """The first one's apt may still be at work: it is waited for, or its half-done work is finished."""
+    agent = agent_on("cut")
+    agent.sh("apt-get remove -qq -y docker.io containerd runc tini >/dev/null; apt-get clean")
+    driver = f"python3 -I -B {agent.folder}/packages_driver.py {agent.folder}"
+    agent.sh(
+        f"echo '{{}}' >/run/asked; setsid sh -c 'echo $$ >/run/pid; exec {driver} </run/asked' >/dev/null 2>&1 &"
+    )
+    end = time.monotonic() + 60
+    while not list((agent.host.root / "var/cache/apt/archives").glob("docker.io*.deb")):
+        assert time.monotonic() < end, "the installation did not get that far"
+        time.sleep(0.002)
+    agent.sh("kill -9 $(cat /run/pid)")
+    agent.done()
+    assert agent.sh("dpkg --audit") == ""
+    assert agent.sh("docker version -f '{{.Server.Version}}'").startswith("20.10")
+
+
+def test_oldest_python(agent_on):
+    agent = agent_on("bullseye", "bullseye")
+    agent.done()
+    assert installed(agent, "docker.io").startswith("20.10.5")
+    assert agent.done(version="20.10.5")["plan"] == ["+ write /etc/apt/preferences.d/machinectl-docker"]
 
 
 def test_full_disk(agent_on):

@@ -25,7 +25,7 @@ class Package:
     @property
     def broken(self) -> bool:
         """Half-installed, unpacked, half-configured, waiting for triggers, or to be reinstalled."""
-        return self.status[1:2] in ("H", "U", "F", "W", "T") or self.status[2:3] == "R"
+        return self.status[1:2] in ("H", "U", "F", "W", "t") or self.status[2:3] == "R"
 
     @property
     def torn(self) -> bool:

@@ -12,7 +12,7 @@ from machinectl_agent.provisioners import apt_parse, debian_steps, docker_apt, p
 from machinectl_agent.provisioners.apt import Apt
 from machinectl_agent.provisioners.base import Installed
 from machinectl_agent.provisioners.check import check_adoptable, check_foreign
-from machinectl_agent.provisioners.engine_version import matches, order_key, resolve
+from machinectl_agent.provisioners.engine_version import matches, newest, order_key, resolve
 from machinectl_agent.provisioners.installed import find_engine
 from machinectl_agent.provisioners.mirror import base_url
 from machinectl_agent.provisioners.products import DOCKER, Product
@@ -166,7 +166,11 @@ class Debian:
         engine_there = bool(current and seen.installed.dockerd)
         if engine_there and (not engine.version or matches(engine.version, current)):
             # only the client is missing
-            title = f"+ install {product.client} {seen.candidates.get(product.client, f'({LATER})')}"
+            offered = newest(list(seen.offers.get(product.client, ())))
+            client = seen.candidates.get(product.client) or offered
+            title = f"+ install {product.client} {client or f'({LATER})'}"
+            if known and not client:
+                title = f"~ reinstall {product.engine} (its docker command is missing)"
             return [*steps, debian_steps.install(title, product, engine.version, client_only=True)]
         title = f"+ install {product.engine} {shown}"
         if engine_there:

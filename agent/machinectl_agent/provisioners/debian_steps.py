@@ -96,7 +96,9 @@ def install(
         pinned = words[0].partition("=")[2] if words else ""
         if current and pinned and order_key(pinned) < order_key(current):
             options.append("--allow-downgrades")
-        if current and not work.host.which("dockerd"):
+        if client_only and not words:
+            words = [product.engine]  # no client of its own: it was lost from the engine's package
+        if current and (words == [product.engine] or not work.host.which("dockerd")):
             options.append("--reinstall")
         apt.install(*words, *extra, options=options)
 

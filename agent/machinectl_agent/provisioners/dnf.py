@@ -59,6 +59,9 @@ class Dnf:
         self.log(f"installing {', '.join(words)}")
         self._must("install", *options, *words)
 
+    def reinstall(self, *names: str) -> None:
+        self._must("reinstall", *names)
+
     def remove(self, *names: str) -> None:
         self._must("remove", *names)
 

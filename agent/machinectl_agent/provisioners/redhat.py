@@ -209,6 +209,9 @@ def _install(work: Work, product: Product, version: str) -> None:
     if current and not version:
         # the engine stays as it is, only what it lacks is installed
         words = [word for word in words if word == product.client]
+        if not words:
+            dnf.reinstall(product.engine)  # no client of its own: it was lost from the engine's package
+            return
     wanted = words[0][len(product.engine) + 1 :] if words else ""
     down = current and version and order_key(wanted) < order_key(current)
     if down:
