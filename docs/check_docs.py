@@ -28,7 +28,9 @@ def commands_of(text: str) -> list[str]:
             if kind == "console" and not line.startswith("$ "):
                 continue
             found.extend(
-                re.findall(r"(?<![\w/.-])(?:machinectl|mctl) ([^|;&)\"`#\n]*(?:\"[^\"]*\"[^|;&)\"`#\n]*)*)", line)
+                re.findall(
+                    r"(?<![\w/.-])(?:machinectl|mctl) ([^|;&)\"`#\n]*(?:\"[^\"]*\"[^|;&)\"`#\n]*)*)", line
+                )
             )
     return found
 
