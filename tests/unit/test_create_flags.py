@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 
 import pytest
 
@@ -96,7 +97,7 @@ def test_wrong_words_are_one_clear_error_and_make_nothing(tmp_path, capsys, word
     try:
         status = main(["-s", str(store), "create", *words])
     except SystemExit as stopped:  # argparse's own errors
-        status = stopped.code
+        status = int(stopped.code or 0)
     assert status == 2
     assert said in capsys.readouterr().err
     assert not store.exists()
@@ -110,7 +111,7 @@ def test_the_value_of_a_wrong_variable_is_not_shown():
 
 def test_a_repeated_create_finds_its_machine():
     ready = machine(engine={"options": {"mtu": 1400}})
-    ready = wishes.dataclasses.replace(ready, state="ready", created="2026-01-01T00:00:00+00:00")
+    ready = dataclasses.replace(ready, state="ready", created="2026-01-01T00:00:00+00:00")
     assert wishes.admit(ready, machine(), [ready]) is ready
     assert wishes.admit(ready, machine(engine={"options": {"mtu": 1400}}), [ready]) is ready
     with pytest.raises(MachineExists, match='Docker machine "node1" already exists'):
@@ -120,7 +121,7 @@ def test_a_repeated_create_finds_its_machine():
 
 
 def test_an_unfinished_create_takes_the_new_settings():
-    killed = wishes.dataclasses.replace(machine(), created="2026-01-01T00:00:00+00:00")
+    killed = dataclasses.replace(machine(), created="2026-01-01T00:00:00+00:00")
     again = wishes.admit(killed, machine(engine={"version": "26"}, ip="192.0.2.11"), [killed])
     assert (again.engine, again.ip, again.created) == ({"version": "26"}, "192.0.2.11", killed.created)
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Mapping
+from typing import Any
 
 import pytest
 
@@ -47,7 +49,7 @@ def context(tmp_path):
 
 def test_everything_is_planned_first_and_applied_in_order(context):
     work, about = context
-    events = []
+    events: list[Mapping[str, Any]] = []
     assert apply(work, about, (Counter("one", 1), Counter("two", 2)), events.append) == 3
     assert events[0]["event"] == "plan"
     assert [step["id"] for step in events[0]["steps"]] == ["one/0", "two/0", "two/1"]
