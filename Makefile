@@ -45,8 +45,8 @@ $(VENV)/.installed: requirements.lock pyproject.toml
 
 # a docker client for this machine: docker-cli where Debian has it apart, else docker.io
 docker-client:
-	@command -v docker >/dev/null || { \
-	  $(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends docker-cli >/dev/null 2>&1 \
+	@command -v docker >/dev/null || [ -z "$(CAN_ROOT)$(SUDO)" ] || { \
+	  $(SUDO) apt-get update -q >/dev/null; $(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends docker-cli >/dev/null 2>&1 \
 	  || $(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends docker.io >/dev/null; }
 
 demo: setup docker-client

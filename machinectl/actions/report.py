@@ -23,7 +23,9 @@ class Report:
             return
         with _WRITING:
             for one in text.splitlines() or [""]:
-                print(f"{self.machine}: {one}", file=sys.stderr, flush=True)
+                # what a host says must not move the cursor or set the title of somebody's terminal
+                safe = "".join(sign if sign.isprintable() else "?" for sign in one)
+                print(f"{self.machine}: {safe}", file=sys.stderr, flush=True)
 
     def event(self, message: Mapping[str, Any]) -> None:
         """One event of the agent's (wire.py)."""

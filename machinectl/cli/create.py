@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+from pathlib import Path
 
 from machinectl.cli.become_flag import add_become_flag, ask_become
 from machinectl.cli.engine_flags import add_engine_flags, engine_wishes
@@ -92,6 +93,7 @@ def run(args: argparse.Namespace) -> int:
     from machinectl.actions.create import create  # noqa: PLC0415 - --help must not wait for it
     from machinectl.actions.report import Report  # noqa: PLC0415
     from machinectl.actions.wishes import new_machine, package_files  # noqa: PLC0415
+    from machinectl.store.paths import portable_path  # noqa: PLC0415
     from machinectl.store.store import Store  # noqa: PLC0415
 
     _check(args)
@@ -107,9 +109,9 @@ def run(args: argparse.Namespace) -> int:
         ssh={
             "port": args.ssh_port or 0,
             "user": args.ssh_user or "",
-            "key": args.ssh_key or "",
+            "key": portable_path(args.ssh_key or "", Path(args.storage_path)),
             "jump": args.ssh_jump or "",
-            "config": args.ssh_config or "",
+            "config": str(Path(args.ssh_config).expanduser().absolute()) if args.ssh_config else "",
         },
         engine_port=args.engine_port or 2376,
         engine=wishes,

@@ -6,6 +6,7 @@ import pytest
 
 from machinectl_agent.engine import daemon_json, unit
 from machinectl_agent.host import Host
+from machinectl_agent.phases.engine_config import redact
 from machinectl_agent.spec import EngineSpec
 
 DEBIAN = "/usr/sbin/dockerd -H fd:// $DOCKER_OPTS"
@@ -141,3 +142,15 @@ def test_the_environment_file_is_quoted_for_systemd():
     assert (
         daemon_json.render_environment({"B": 'a"b\\c$d`e', "A": "1 2"}) == 'A="1 2"\nB="a\\"b\\\\c\\$d\\`e"\n'
     )
+
+
+def test_a_plan_shows_no_secret_of_daemon_json():
+    text = (
+        '{\n    "log-opts": {\n        "splunk-token": "ab\\"c",\n        "gelf-address": "udp://h:1"\n    },\n'
+        '    "proxies": {"http-proxy": "http://user:word@proxy:3128"}\n}'
+    )
+    shown = redact(text)
+    assert "ab" not in shown.replace("splunk", "")
+    assert "word" not in shown
+    assert '"gelf-address": "udp://h:1"' in shown
+    assert "http://(hidden)@proxy:3128" in shown

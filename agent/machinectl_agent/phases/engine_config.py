@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Callable, List
 
@@ -45,7 +46,7 @@ class EngineConfigPhase:
                     f"{self.name}/write {daemon_json.FILE}",
                     f"{sign} {after}write {daemon_json.FILE}",
                     lambda work: _write_daemon_json(work, wanted.text),
-                    text_diff(daemon_json.FILE, files.text, wanted.text),
+                    text_diff(daemon_json.FILE, redact(files.text), redact(wanted.text)),
                 )
             )
         if wanted.environment != files.environment:
@@ -75,6 +76,17 @@ def _write_daemon_json(work: Work, text: str) -> None:
     known_good.keep(work.host)
     validate(work.host, text)
     work.host.write(daemon_json.FILE, text, work.host.mode(daemon_json.FILE) or 0o644)
+
+
+_SECRET_KEY = re.compile(
+    r'("[^"]*(?:token|secret|passw|credential)[^"]*": ")(?:[^"\\]|\\.)*(")', re.IGNORECASE
+)
+_SECRET_URL = re.compile(r'(://)[^/@\s"]+@')
+
+
+def redact(text: str) -> str:
+    """daemon.json as a plan may show it: log drivers take tokens, proxies passwords in their URLs."""
+    return _SECRET_URL.sub(r"\1(hidden)@", _SECRET_KEY.sub(r"\1(hidden)\2", text))
 
 
 def validate(host: Host, text: str) -> None:
