@@ -38,8 +38,11 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=5)
     args = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="machinectl-bench.", dir="/var/tmp") as folder:
-        settings = Settings(Path(folder) / "lab", bridge="mcbench0", subnet="198.19.200.0/24")
+        settings = Settings(
+            Path("/var/lib/machinectl-lab-bench"), bridge="mcbench0", subnet="198.19.200.0/24"
+        )
         lab = Lab(settings)
+        lab.down()  # what a killed run left
         tool = [sys.executable, "-m", "machinectl", "-s", f"{folder}/store"]
         try:
             lab.up([HostWish("warm", args.suite)])

@@ -18,7 +18,8 @@ ROOT = Path(__file__).parents[2]
 @pytest.mark.timeout(600)
 def test_the_first_session_ends_with_containers_on_both_machines(controller, lab, tmp_path):
     number = int(lab.settings.bridge.removeprefix("mctest"))
-    settings = Settings(tmp_path / "lab", bridge=f"mcdemo{number}", subnet=f"198.19.{64 + number}.0/24")
+    state = lab.settings.state.with_name(f"{number}-demo")
+    settings = Settings(state, bridge=f"mcdemo{number}", subnet=f"198.19.{64 + number}.0/24")
     env = {
         **controller.env,
         "MACHINECTL_LAB_DIR": str(settings.state),
@@ -28,6 +29,7 @@ def test_the_first_session_ends_with_containers_on_both_machines(controller, lab
         "NODE2": str(settings.network[12]),
         "TMPDIR": str(tmp_path),
     }
+    Lab(settings).down()  # what a killed run left
     try:
         done = subprocess.run(
             [ROOT / "docs/first-session.sh"],
