@@ -18,7 +18,7 @@ from machinectl.lab.state import HostRecord
 from machinectl.lab.tools import PATH, call
 
 BOOT_DEADLINE = 60.0
-CGROUPS = Path("/sys/fs/cgroup")
+CGROUPS = "/sys/fs/cgroup"
 KEEPER = Path(__file__).with_name("keeper.sh")
 
 
@@ -154,7 +154,7 @@ class Host:
         while os.path.ismount(self.root):
             if call(["umount", str(self.root)], check=False).returncode != 0:
                 call(["umount", "-l", str(self.root)])
-        for hierarchy in (CGROUPS, *CGROUPS.glob("*")):
+        for hierarchy in _hierarchies():
             group = hierarchy / self.cgroup
             for path in sorted(group.rglob("*"), reverse=True) if group.is_dir() else ():
                 if path.is_dir():
@@ -164,8 +164,18 @@ class Host:
 
 def remove_cgroups(settings: Settings) -> None:
     """The lab's own level above its hosts'."""
-    for hierarchy in (CGROUPS, *CGROUPS.glob("*")):
+    for hierarchy in _hierarchies():
         _remove_group(hierarchy / settings.table)
+
+
+def _hierarchies() -> list[Path]:
+    """Where cgroup file systems are mounted: one on newer systems, several on hybrid ones; as in keeper.sh."""
+    mounts = [line.split() for line in Path("/proc/mounts").read_text().splitlines()]
+    return [
+        Path(where)
+        for _, where, kind, *_ in mounts
+        if kind.startswith("cgroup") and where.startswith(CGROUPS)
+    ]
 
 
 def _remove_group(path: Path) -> None:
@@ -186,7 +196,7 @@ def _children(pid: int) -> Iterator[int]:
 
 def _processes_of(cgroup: str) -> set[int]:
     found: set[int] = set()
-    for hierarchy in (CGROUPS, *CGROUPS.glob("*")):
+    for hierarchy in _hierarchies():
         for path in (hierarchy / cgroup).rglob("cgroup.procs"):
             with contextlib.suppress(OSError):
                 found.update(map(int, path.read_text().split()))

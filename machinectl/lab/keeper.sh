@@ -4,10 +4,9 @@
 # nspawn calls its own cgroup `supervisor` and the host's `payload`: two hosts in one cgroup would collide.
 cgroup=$1
 shift
-for hierarchy in /sys/fs/cgroup /sys/fs/cgroup/*; do
-  [ -e "$hierarchy/cgroup.procs" ] || continue
-  # children of the unified root are that, not hierarchies
-  [ "$hierarchy" = /sys/fs/cgroup ] || [ ! -e /sys/fs/cgroup/cgroup.procs ] || continue
+while read -r _ hierarchy type _; do
+  # one cgroup2 mount on newer systems, several of type cgroup beside it on hybrid ones
+  case $type:$hierarchy in cgroup:/sys/fs/cgroup/* | cgroup2:/sys/fs/cgroup*) ;; *) continue ;; esac
   mkdir -p "$hierarchy/$cgroup" || continue
   if [ -e "$hierarchy/cpuset.cpus" ] && [ -e "$hierarchy/$cgroup/cpuset.mems" ]; then
     # a new cpuset is empty, from the top down, and takes no process until it is filled (v1)
@@ -19,7 +18,7 @@ for hierarchy in /sys/fs/cgroup /sys/fs/cgroup/*; do
     done
   fi
   echo $$ > "$hierarchy/$cgroup/cgroup.procs"
-done
+done < /proc/mounts
 while :; do
   systemd-nspawn "$@"
   # 133 is nspawn's way to say: the host asked for a reboot (systemd-nspawn(1), --keep-unit)

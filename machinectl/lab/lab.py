@@ -100,7 +100,7 @@ class Lab:
         check_ready()
         with lab_lock(self.settings):
             state = load_state(self.settings)
-            chosen = [self.host(name) for name in names] if names else self.hosts()
+            chosen = [self.host(name) for name in names] if names else [*self.hosts(), *self._orphans()]
             with ThreadPoolExecutor(8) as pool:
                 list(pool.map(lambda host: host.delete(), chosen))
             gone = {host.name for host in chosen}
@@ -114,6 +114,13 @@ class Lab:
                 remove_cgroups(self.settings)
                 shutil.rmtree(self.settings.state)
         return sorted(gone)
+
+    def _orphans(self) -> list[Host]:
+        """Hosts that have a folder and no record, as lab.json was lost; `down` must not delete below mounts."""
+        known = set(load_state(self.settings).hosts)
+        folder = self.settings.state / "hosts"
+        names = [path.name for path in folder.iterdir()] if folder.is_dir() else []
+        return [Host(self.settings, HostRecord(name, "?", "")) for name in names if name not in known]
 
     def _recorded(self, wishes: Sequence[HostWish]) -> State:
         """The state with the wishes in it, saved before anything is made: a crash leaves nothing unknown."""

@@ -50,7 +50,9 @@ def load_state(settings: Settings) -> State:
     except FileNotFoundError:
         return State()
     except (ValueError, TypeError, KeyError) as error:
-        raise LabError(f"{path} is damaged", why=str(error), hint="machinectl lab down --all") from error
+        raise LabError(
+            f"{path} is damaged", why=str(error), hint=f"remove {path}, then `machinectl lab down`"
+        ) from error
 
 
 def save_state(settings: Settings, state: State) -> None:

@@ -116,6 +116,19 @@ def test_down_leaves_nothing_behind(own):
     assert own.down() == []
 
 
+def test_a_lab_whose_record_is_lost_can_be_removed(own):
+    own.up([HostWish("node1")])
+    record = own.settings.state / "lab.json"
+    record.write_text("{torn")
+    with pytest.raises(LabError, match="is damaged") as damaged:
+        own.down()
+    assert str(record) in damaged.value.hint
+    record.unlink()
+    own.down()
+    assert not any(traces(own.settings).values()), traces(own.settings)
+    assert not own.settings.state.exists()
+
+
 def test_a_clash_is_named_before_anything_changes(own, lab, make_host):
     make_host("clash")
     subnet = Lab(Settings(own.settings.state, bridge=own.settings.bridge, subnet=lab.settings.subnet))
