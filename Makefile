@@ -7,7 +7,7 @@ SHELL := /bin/bash
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-SUDO := $(shell [ "$$(id -u)" = 0 ] || command -v sudo)
+SUDO := $(shell [ "$$(id -u)" = 0 ] || { sudo -n true 2>/dev/null && echo "sudo -n"; })
 CAN_ROOT := $(shell [ "$$(id -u)" = 0 ] && echo yes)
 
 # what the lab and the tests call; python3-venv is a package of its own on Debian

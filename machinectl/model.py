@@ -43,6 +43,8 @@ class Machine:
     host: Mapping[str, Any] = field(default_factory=dict)
     """The wanted host: os, hostname."""
     tls_san: tuple[str, ...] = ()
+    pending: Mapping[str, Any] = field(default_factory=dict)
+    """`engine` and `tls_san` of a provision under way; found by the next run when that one was killed."""
     state: str = "new"
     """`new` until an apply has succeeded once (a killed create leaves it), then `ready`."""
     login: str = ""

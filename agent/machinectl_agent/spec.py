@@ -19,6 +19,7 @@ from machinectl_agent.engine.options import (
     parse_assignment,
     parse_value,
 )
+from machinectl_agent.redact import redact_document
 
 __all__ = [
     "CREATE_OPTIONS",
@@ -32,6 +33,7 @@ __all__ = [
     "collect",
     "parse_assignment",
     "parse_value",
+    "redact_document",
 ]
 
 
@@ -98,6 +100,8 @@ class Spec:
     engine: EngineSpec
     tls: TlsSpec
     host: HostSpec = HostSpec()
+    take_over: bool = False
+    """Another store's CA may be replaced: its clients are locked out then."""
 
     def to_json(self) -> Dict[str, Any]:
         """The whole document, secrets included: for the wire, never for a log."""
@@ -107,6 +111,7 @@ class Spec:
         """The document without its secrets: for logs, plans and `inspect`."""
         document = self.to_json()
         document["tls"]["server_key"] = "(secret)"
+        document["engine"]["options"] = redact_document(dict(self.engine.options))
         document["engine"]["env"] = dict.fromkeys(self.engine.env, "(hidden)")
         return document
 
@@ -123,6 +128,7 @@ class Spec:
             engine=EngineSpec(**engine),
             tls=_typed(TlsSpec, top["tls"], "tls"),
             host=_typed(HostSpec, top.get("host", {}), "host"),
+            take_over=bool(top.get("take_over", False)),
         )
 
 

@@ -10,13 +10,13 @@ import getpass
 import socket
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 from machinectl.actions.report import Report, render_plan
 from machinectl.actions.wishes import build_spec, package_path
 from machinectl.model import Machine
 from machinectl.pki.authority import ensure_authority
-from machinectl.pki.leaves import ensure_server
+from machinectl.pki.leaves import ensure_server, server_problem
 from machinectl.remote.agent_client import run_agent
 from machinectl.remote.become import Become
 from machinectl.remote.bundle import build_bundle
@@ -36,6 +36,15 @@ UPLOAD_RATE = 256 * 1024
 """Bytes per second that an upload is given at least, on top of half a minute."""
 
 
+class Options(TypedDict):
+    """What `converge` and `preview` take alike."""
+
+    become: Become
+    report: Report
+    replace_host_key: bool
+    take_over: bool
+
+
 def converge(
     store: Store,
     machine: Machine,
@@ -43,6 +52,7 @@ def converge(
     become: Become,
     report: Report,
     replace_host_key: bool = False,
+    take_over: bool = False,
 ) -> Machine:
     """The caller holds the machine's lock. Raises any `MachinectlError`; what was done so far stays done, and
     the next run goes on from there."""
@@ -52,7 +62,7 @@ def converge(
             # from here on the host changes: a create that is killed must be found by the next one
             store.save(machine)
         tls = certificates(store, machine)
-        result = _apply(connection, machine, tls, report)
+        result = _apply(connection, machine, tls, report, take_over=take_over)
     # new wishes are remembered once the host has them: one that dockerd refused was rolled back there
     store.save(machine)
     engine = engine_version(machine.ip, machine.engine_port, store.folder(machine.name), VERIFY_DEADLINE)
@@ -65,12 +75,24 @@ def converge(
 
 
 def preview(
-    store: Store, machine: Machine, *, become: Become, report: Report, replace_host_key: bool = False
+    store: Store,
+    machine: Machine,
+    *,
+    become: Become,
+    report: Report,
+    replace_host_key: bool = False,
+    take_over: bool = False,
 ) -> str:
     """The plan as text. All that changes: the host gets the agent's bundle, the store the host's key."""
     folder = store.path / "machines" / machine.name
-    files = [folder / f"{name}.pem" for name in ("ca", "server", "server-key")]
-    texts = [path.read_text() if path.is_file() else "(made by the run itself)" for path in files]
+    issued = server_problem(store.path / "certs", folder, server_names(machine)) != ""
+    later = "(made by the run itself)"
+    authority = store.path / "certs/ca.pem"
+    tls = TlsSpec(
+        ca=authority.read_text() if authority.is_file() else later,
+        server=later if issued else (folder / "server.pem").read_text(),
+        server_key=later if issued else (folder / "server-key.pem").read_text(),
+    )
     steps: list[Mapping[str, Any]] = []
 
     def on_event(message: Mapping[str, Any]) -> None:
@@ -80,7 +102,7 @@ def preview(
             report.event(message)
 
     with connect(store, machine, become, report, replace_host_key=replace_host_key) as connection:
-        spec = build_spec(machine, TlsSpec(*texts))
+        spec = build_spec(machine, tls, take_over=take_over)
         request = wire.request("apply", {"spec": spec.to_json(), "dry_run": True})
         run_agent(connection, build_bundle(), request, on_event=on_event, deadline=APPLY_DEADLINE)
     return render_plan(machine.name, steps)
@@ -104,13 +126,18 @@ def certificates(store: Store, machine: Machine) -> TlsSpec:
     """The CA, the client's and this machine's certificates: made or renewed where they must be."""
     with store.lock():
         authority = ensure_authority(store.certs)
-        made = ensure_server(
-            authority, store.folder(machine.name), (machine.ip, machine.name, *machine.tls_san)
-        )
+        made = ensure_server(authority, store.folder(machine.name), server_names(machine))
     return TlsSpec(*(path.read_text() for path in (made.ca, made.server, made.server_key)))
 
 
-def _apply(connection: Connection, machine: Machine, tls: TlsSpec, report: Report) -> dict[str, Any]:
+def server_names(machine: Machine) -> tuple[str, ...]:
+    """What the server certificate is for."""
+    return (machine.ip, machine.name, *machine.tls_san)
+
+
+def _apply(
+    connection: Connection, machine: Machine, tls: TlsSpec, report: Report, *, take_over: bool
+) -> dict[str, Any]:
     def need(files: list[dict[str, Any]]) -> None:
         for one in files:
             source = package_path(machine, str(one["sha256"]))
@@ -118,7 +145,9 @@ def _apply(connection: Connection, machine: Machine, tls: TlsSpec, report: Repor
             report.line(f"uploading {source.name} ({size / 1e6:.1f} MB)")
             _upload(connection, source, str(one["path"]), size)
 
-    request = wire.request("apply", {"spec": build_spec(machine, tls).to_json(), "for": whoami()})
+    request = wire.request(
+        "apply", {"spec": build_spec(machine, tls, take_over=take_over).to_json(), "for": whoami()}
+    )
     return run_agent(
         connection, build_bundle(), request, on_event=report.event, need=need, deadline=APPLY_DEADLINE
     )

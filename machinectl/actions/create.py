@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from machinectl.actions.converge import converge, preview
+from machinectl.actions.converge import Options, converge, preview
 from machinectl.actions.report import Report
 from machinectl.actions.wishes import admit
 from machinectl.errors import MachineNotFound, StoreError
@@ -19,6 +19,7 @@ def create(
     report: Report,
     dry_run: bool = False,
     replace_host_key: bool = False,
+    take_over: bool = False,
 ) -> None:
     """Makes the host a machine, finishes an earlier create, or finds nothing to do.
 
@@ -28,10 +29,16 @@ def create(
     with store.machine_lock(wanted.name):
         with store.lock():
             machine = admit(_present(store, wanted.name), wanted, _others(store, wanted.name))
+        options: Options = {
+            "become": become,
+            "report": report,
+            "replace_host_key": replace_host_key,
+            "take_over": take_over,
+        }
         if dry_run:
-            print(preview(store, machine, become=become, report=report, replace_host_key=replace_host_key))
+            print(preview(store, machine, **options))
             return
-        converge(store, machine, become=become, report=report, replace_host_key=replace_host_key)
+        converge(store, machine, **options)
     report.line(f'to use it: eval "$(machinectl env {machine.name})"')
 
 

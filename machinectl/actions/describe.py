@@ -8,6 +8,7 @@ from typing import Any
 from machinectl.model import DRIVER, Machine
 from machinectl.store.paths import resolved_path
 from machinectl.store.store import Store
+from machinectl_agent.spec import redact_document
 
 _LIBMACHINE_VERSION = 3
 
@@ -30,13 +31,15 @@ _OPTIONS = {
 def describe(store: Store, machine: Machine) -> dict[str, Any]:
     """The document; its paths are absolute, by where the store is now. Holds no secret."""
     document = machine.to_json()
-    document["engine"] = {**machine.engine, "env": _hidden(machine.engine)}
+    engine = {**machine.engine, "options": redact_document(machine.engine.get("options") or {})}
+    document["engine"] = {**engine, "env": _hidden(machine.engine)}
+    document.pop("pending", None)
     return {
         "ConfigVersion": _LIBMACHINE_VERSION,
         "Driver": {
             "IPAddress": machine.ip,
             "MachineName": machine.name,
-            "SSHUser": machine.ssh.user or "root",
+            "SSHUser": machine.ssh.user or machine.login or "root",
             "SSHPort": machine.ssh.port or 22,
             "SSHKeyPath": resolved_path(machine.ssh.key, store.path),
             "StorePath": str(store.path),
@@ -51,7 +54,7 @@ def describe(store: Store, machine: Machine) -> dict[str, Any]:
             "Driver": "",
             "Memory": 0,
             "Disk": 0,
-            "EngineOptions": _engine_options(machine.engine),
+            "EngineOptions": _engine_options(engine),
             "SwarmOptions": {"IsSwarm": False, "Discovery": "", "Master": False, "Host": ""},
             "AuthOptions": _auth_options(store, machine),
         },

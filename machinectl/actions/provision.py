@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from machinectl.actions.converge import converge, preview
+from machinectl.actions.converge import Options, converge, preview
 from machinectl.actions.fleet import on_each, raise_failures
 from machinectl.actions.report import Report
-from machinectl.actions.wishes import changed
+from machinectl.actions.wishes import changed, pending, resumed
+from machinectl.errors import AgentFailed
 from machinectl.remote.become import Become
 from machinectl.store.store import Store
+
+UNKNOWN_OUTCOMES = ("agent-failed", "agent-silent", "agent-timeout", "controller-gone")
+"""Problems after which the host may have the new wishes or not; the next run finds out."""
 
 
 @dataclass(frozen=True)
@@ -31,6 +36,7 @@ def provision(
     quiet: bool = False,
     dry_run: bool = False,
     replace_host_key: bool = False,
+    take_over: bool = False,
 ) -> None:
     """In parallel over machines; every machine's outcome is kept. New wishes are remembered for the machines
     whose hosts have taken them. Raises the error of the one machine, or `SomeMachinesFailed`."""
@@ -39,11 +45,27 @@ def provision(
 
     def one(name: str) -> str:
         report = Report(name, quiet=quiet)
+        options: Options = {
+            "become": become,
+            "report": report,
+            "replace_host_key": replace_host_key,
+            "take_over": take_over,
+        }
         with store.machine_lock(name):
-            machine = changed(store.load(name), change.engine, change.tls_san)
-            action = preview if dry_run else converge
-            done = action(store, machine, become=become, report=report, replace_host_key=replace_host_key)
-            return done if isinstance(done, str) else ""
+            present = store.load(name)
+            machine = changed(resumed(present), change.engine, change.tls_san)
+            if dry_run:
+                return preview(store, machine, **options)
+            if machine != present and present.state == "ready":
+                store.save(pending(present, machine))
+            try:
+                converge(store, machine, **options)
+            except AgentFailed as error:
+                if error.problem not in UNKNOWN_OUTCOMES:
+                    # the agent said no, and its host is as it was: the wish is not tried again by itself
+                    store.save(dataclasses.replace(store.load(name), pending={}))
+                raise
+            return ""
 
     outcomes = on_each(names, one)
     for outcome in outcomes:

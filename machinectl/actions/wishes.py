@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import datetime
 import hashlib
+import ipaddress
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -34,8 +35,7 @@ def new_machine(
             f"Invalid hostname specified: {name!r}",
             why="allowed are letters, digits, - and ., the first one a letter or digit",
         )
-    if not re.fullmatch(r"[A-Za-z0-9.:_%\-]+", ip):
-        raise UsageError(f"--ip {ip!r}: neither an address nor a host name", hint="write --ip 192.168.1.10")
+    ip = canonical_address(ip)
     return Machine(
         name=name,
         ip=ip,
@@ -46,6 +46,24 @@ def new_machine(
         tls_san=tls_san,
         created=datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
     )
+
+
+def canonical_address(text: str) -> str:
+    """One spelling for one host: IPv6 as in RFC 5952, no brackets; names in lower case. Raises `UsageError`."""
+    bare = text[1:-1] if text.startswith("[") and text.endswith("]") else text
+    if "%" in bare:
+        raise UsageError(
+            f"--ip {text}: an address with a zone is good on this machine only",
+            why="no certificate and no DOCKER_HOST can hold one",
+            hint="give the host's global or unique local address",
+        )
+    try:
+        return str(ipaddress.ip_address(bare))
+    except ValueError:
+        pass
+    if not re.fullmatch(r"[A-Za-z0-9_]([A-Za-z0-9._-]*[A-Za-z0-9])?", bare):
+        raise UsageError(f"--ip {text!r}: neither an address nor a host name", hint="write --ip 192.168.1.10")
+    return bare.lower()
 
 
 def admit(present: Machine | None, wanted: Machine, others: Iterable[Machine]) -> Machine:
@@ -65,7 +83,7 @@ def admit(present: Machine | None, wanted: Machine, others: Iterable[Machine]) -
         return wanted
     if present.state == "new":
         return dataclasses.replace(wanted, created=present.created)
-    differing = [what for what, before, after in _settings(present, wanted) if after and before != after]
+    differing = [what for what, before, after in _settings(present, wanted) if not _includes(before, after)]
     if present.ip != wanted.ip:
         differing.insert(0, f"address (it is {present.ip})")
     if differing:
@@ -74,22 +92,50 @@ def admit(present: Machine | None, wanted: Machine, others: Iterable[Machine]) -
             why=f"with another {', '.join(differing)}",
             hint=f"change it with `machinectl provision {wanted.name} [flags]`, or choose another name",
         )
-    return present
+    # how to get there may change: a new port, user or key is taken over once it has worked
+    given = {key: value for key, value in dataclasses.asdict(wanted.ssh).items() if value}
+    return dataclasses.replace(resumed(present), ssh=dataclasses.replace(present.ssh, **given))
 
 
 def _settings(present: Machine, wanted: Machine) -> list[tuple[str, Any, Any]]:
-    """What create's flags set: name, as it is, as it is asked for (falsy: not asked for)."""
-    port = wanted.engine_port if wanted.engine_port != 2376 else present.engine_port
-    engine = [
-        (f"engine {key}", present.engine.get(key), wanted.engine.get(key))
-        for key in ("options", "env", "version", "mirror", "packages", "adopt")
-    ]
+    """What create's flags set: name, as it is, as it is asked for (None: not asked for)."""
+    present = resumed(present)
+    port = None if wanted.engine_port == 2376 else wanted.engine_port
+    engine = [(f"engine {key}", present.engine.get(key), value) for key, value in wanted.engine.items()]
     return [
         *engine,
         ("engine port", present.engine_port, port),
         ("host settings", dict(present.host), dict(wanted.host)),
-        ("TLS names", present.tls_san, wanted.tls_san),
+        ("TLS names", list(present.tls_san), list(wanted.tls_san)),
     ]
+
+
+def _includes(before: Any, asked: Any) -> bool:
+    """All that is asked for is there already; there may be more (`provision` added it)."""
+    if asked is None:
+        return True
+    if isinstance(before, dict) and isinstance(asked, dict):
+        return all(key in before and _includes(before[key], one) for key, one in asked.items())
+    if isinstance(before, list) and isinstance(asked, list):
+        return all(one in before for one in asked)
+    return bool(before == asked) or (before is None and asked in ({}, []))
+
+
+def resumed(machine: Machine) -> Machine:
+    """With the wishes of a provision that was killed: its host may have them already."""
+    if not machine.pending:
+        return machine
+    pending = machine.pending
+    return dataclasses.replace(
+        machine, engine=pending["engine"], tls_san=tuple(pending["tls_san"]), pending={}
+    )
+
+
+def pending(machine: Machine, wanted: Machine) -> Machine:
+    """The machine as it is remembered while new wishes are on their way to its host."""
+    return dataclasses.replace(
+        machine, pending={"engine": dict(wanted.engine), "tls_san": list(wanted.tls_san)}
+    )
 
 
 def changed(machine: Machine, engine: Mapping[str, Any], tls_san: Sequence[str]) -> Machine:
@@ -144,7 +190,7 @@ def package_path(machine: Machine, sha256: str) -> Path:
     raise MachinectlError("the agent asks for a file that nobody chose", why=sha256, machine=machine.name)
 
 
-def build_spec(machine: Machine, tls: TlsSpec) -> Spec:
+def build_spec(machine: Machine, tls: TlsSpec, *, take_over: bool = False) -> Spec:
     """The whole wanted state, as it goes to the agent."""
     engine = dict(machine.engine)
     packages = tuple(
@@ -156,4 +202,5 @@ def build_spec(machine: Machine, tls: TlsSpec) -> Spec:
         engine=EngineSpec(**engine, packages=packages, port=machine.engine_port, listen=listen),
         tls=tls,
         host=HostSpec(**machine.host),
+        take_over=take_over,
     )

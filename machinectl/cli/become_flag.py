@@ -1,4 +1,4 @@
-"""`--ask-become-pass`: the flag, and the question on the terminal."""
+"""Flags that create, provision and agent share: sudo's password, taking a host over."""
 
 from __future__ import annotations
 
@@ -17,6 +17,12 @@ if TYPE_CHECKING:
 def add_become_flag(parser: argparse._ActionsContainer) -> None:
     parser.add_argument(
         "--ask-become-pass", action="store_true", help="ask for sudo's password (one for all machines)"
+    )
+
+
+def add_take_over_flag(parser: argparse._ActionsContainer) -> None:
+    parser.add_argument(
+        "--take-over", action="store_true", help="the host's engine belongs to another store: replace its CA"
     )
 
 

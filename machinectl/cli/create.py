@@ -7,7 +7,7 @@ import os
 import sys
 from pathlib import Path
 
-from machinectl.cli.become_flag import add_become_flag, ask_become
+from machinectl.cli.become_flag import add_become_flag, add_take_over_flag, ask_become
 from machinectl.cli.engine_flags import add_engine_flags, engine_wishes
 from machinectl.errors import UsageError
 
@@ -30,12 +30,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.epilog = EXAMPLES
     parser.add_argument("name", nargs="?", help="the machine's name (letters, digits, - and .)")
     parser.add_argument(
-        "-d", "--driver", default=os.environ.get("MACHINE_DRIVER", "generic"), help=argparse.SUPPRESS
+        "-d", "--driver", default=os.environ.get("MACHINE_DRIVER") or "generic", help=argparse.SUPPRESS
     )
     parser.add_argument(
         "--ip",
         "--generic-ip-address",
-        default=os.environ.get("GENERIC_IP_ADDRESS"),
+        default=os.environ.get("GENERIC_IP_ADDRESS") or None,
         metavar="ADDRESS",
         help="address of the host: IPv4, IPv6 or a name",
     )
@@ -43,14 +43,14 @@ def configure(parser: argparse.ArgumentParser) -> None:
     ssh.add_argument(
         "--ssh-user",
         "--generic-ssh-user",
-        default=os.environ.get("GENERIC_SSH_USER"),
+        default=os.environ.get("GENERIC_SSH_USER") or None,
         metavar="USER",
         help="default: as ~/.ssh/config says, else root",
     )
     ssh.add_argument(
         "--ssh-port",
         "--generic-ssh-port",
-        default=os.environ.get("GENERIC_SSH_PORT"),
+        default=os.environ.get("GENERIC_SSH_PORT") or None,
         type=int,
         metavar="PORT",
         help="default: as ~/.ssh/config says, else 22",
@@ -58,12 +58,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
     ssh.add_argument(
         "--ssh-key",
         "--generic-ssh-key",
-        default=os.environ.get("GENERIC_SSH_KEY"),
+        default=os.environ.get("GENERIC_SSH_KEY") or None,
         metavar="FILE",
         help="private key; default: ssh-agent, ~/.ssh/config, ~/.ssh/id_*",
     )
     ssh.add_argument("--ssh-jump", metavar="[USER@]HOST[:PORT]", help="go through this host (ProxyJump)")
     ssh.add_argument("--ssh-config", metavar="FILE", help="instead of ~/.ssh/config")
+    add_take_over_flag(parser)
     add_become_flag(ssh)
     ssh.add_argument(
         "--replace-host-key", action="store_true", help="the host was reinstalled: pin its new key"
@@ -78,7 +79,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--engine-port",
         "--generic-engine-port",
-        default=os.environ.get("GENERIC_ENGINE_PORT"),
+        default=os.environ.get("GENERIC_ENGINE_PORT") or None,
         type=int,
         metavar="PORT",
         help="TCP port of dockerd, TLS with client certificates only (default 2376)",
@@ -125,6 +126,7 @@ def run(args: argparse.Namespace) -> int:
         report=Report(machine.name, quiet=args.quiet),
         dry_run=args.dry_run,
         replace_host_key=args.replace_host_key,
+        take_over=args.take_over,
     )
     return 0
 

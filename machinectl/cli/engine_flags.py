@@ -72,7 +72,7 @@ _VARIABLES = {
     "--engine-label": "ENGINE_LABEL",
     "--engine-storage-driver": "ENGINE_STORAGE_DRIVER",
 }
-"""docker-machine's variables; one value each."""
+"""docker-machine's variables; several values are parted by commas, as there."""
 
 
 def _options(args: argparse.Namespace, environ: Mapping[str, str]) -> dict[str, Any]:
@@ -95,7 +95,7 @@ def _checked(flag: str, parse: Callable[..., Any], *values: Any) -> Any:
 
 def _given(values: list[str] | str | None, fallback: str | None) -> list[str]:
     if values is None:
-        return [fallback] if fallback else []
+        return [one for one in (fallback or "").split(",") if one]
     return values if isinstance(values, list) else [values]
 
 

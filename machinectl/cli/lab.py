@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import json
 import os
 import sys
 from pathlib import Path
 
+from machinectl.errors import UsageError
 from machinectl.lab.settings import MIXED, SUITES, Settings, settings_from_environment
 
 EXAMPLES = """examples:
@@ -57,9 +57,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    settings = settings_from_environment()
-    chosen = {name: value for name in ("bridge", "subnet") if (value := getattr(args, name))}
-    settings = dataclasses.replace(settings, **chosen)
+    settings = settings_from_environment(args.bridge or "", args.subnet or "")
     verbs = {"up": _up, "ls": _ls, "ssh": _ssh, "reboot": _reboot, "down": _down, "busybox": _busybox}
     return {**verbs, "images": _images}[args.verb](args, settings)
 
@@ -68,6 +66,8 @@ def _up(args: argparse.Namespace, settings: Settings) -> int:
     from machinectl.lab.inventory import write_inventory  # noqa: PLC0415 - --help must not wait for the lab
     from machinectl.lab.lab import HostWish, Lab  # noqa: PLC0415
 
+    if args.machines < 1:
+        raise UsageError(f"--machines {args.machines}: at least one")
     suites = MIXED if args.suite == "mixed" else (args.suite,)
     wishes = [
         HostWish(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from machinectl.cli.become_flag import add_become_flag, ask_become
+from machinectl.cli.become_flag import add_become_flag, add_take_over_flag, ask_become
 from machinectl.cli.engine_flags import add_engine_flags, engine_wishes
 
 EXAMPLES = """examples:
@@ -23,6 +23,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("names", nargs="*", metavar="NAME", help="machines; default: the machine `default`")
     add_engine_flags(parser)
     parser.add_argument("--tls-san", action="append", metavar="NAME", help="further name in the certificate")
+    add_take_over_flag(parser)
     add_become_flag(parser)
     parser.add_argument(
         "--replace-host-key", action="store_true", help="the host was reinstalled: pin its new key"
@@ -47,5 +48,6 @@ def run(args: argparse.Namespace) -> int:
         quiet=args.quiet,
         dry_run=args.dry_run,
         replace_host_key=args.replace_host_key,
+        take_over=args.take_over,
     )
     return 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import ipaddress
+import re
 import shutil
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -30,6 +31,14 @@ class HostWish:
     isolated: bool = False
     cgroup: str = "v2"
 
+    def __post_init__(self) -> None:
+        # the name becomes a host name, a folder and a cgroup
+        if not re.fullmatch(r"[a-z0-9]([a-z0-9-]{0,30}[a-z0-9])?", self.name):
+            raise LabError(
+                f"{self.name!r} is no name for a host",
+                why="allowed are a-z, 0-9 and - inside, at most 32 of them",
+            )
+
 
 class Lab:
     """One lab on this machine."""
@@ -40,7 +49,7 @@ class Lab:
 
     def hosts(self) -> list[Host]:
         """Every host of the lab, running or not, in the order of their addresses."""
-        records = load_state(self.settings).hosts.values()
+        records = self._state().hosts.values()
         ordered = sorted(records, key=lambda one: ipaddress.IPv4Address(one.ip))
         return [Host(self.settings, one) for one in ordered]
 
@@ -99,7 +108,7 @@ class Lab:
         Returns the names that were removed."""
         check_ready()
         with lab_lock(self.settings):
-            state = load_state(self.settings)
+            state = self._state()
             chosen = [self.host(name) for name in names] if names else [*self.hosts(), *self._orphans()]
             with ThreadPoolExecutor(8) as pool:
                 list(pool.map(lambda host: host.delete(), chosen))
@@ -115,16 +124,29 @@ class Lab:
                 shutil.rmtree(self.settings.state)
         return sorted(gone)
 
+    def _state(self) -> State:
+        """What lab.json says. Raises `LabError` where the lab was made with another bridge or subnet: its rules
+        and hosts would be looked for in the wrong place."""
+        state = load_state(self.settings)
+        made = (state.bridge, state.subnet)
+        if state.bridge and made != (self.settings.bridge, self.settings.subnet):
+            raise LabError(
+                f"the lab in {self.settings.state} has the bridge {state.bridge} and the subnet {state.subnet}",
+                why=f"this command names {self.settings.bridge} and {self.settings.subnet}",
+                hint="leave --bridge and --subnet out, or set MACHINECTL_LAB_DIR for another lab",
+            )
+        return state
+
     def _orphans(self) -> list[Host]:
         """Hosts that have a folder and no record, as lab.json was lost; `down` must not delete below mounts."""
-        known = set(load_state(self.settings).hosts)
+        known = set(self._state().hosts)
         folder = self.settings.state / "hosts"
         names = [path.name for path in folder.iterdir()] if folder.is_dir() else []
         return [Host(self.settings, HostRecord(name, "?", "")) for name in names if name not in known]
 
     def _recorded(self, wishes: Sequence[HostWish]) -> State:
         """The state with the wishes in it, saved before anything is made: a crash leaves nothing unknown."""
-        state = load_state(self.settings)
+        state = self._state()
         hosts = dict(state.hosts)
         for wish in wishes:
             present = hosts.get(wish.name)

@@ -89,7 +89,8 @@ def remove_network(settings: Settings, forwarding_before: str) -> None:
         bridge = _link(netlink, settings.bridge)
         if bridge is not None and bridge.get_attr("IFLA_IFALIAS") == _alias(settings):
             netlink.link("del", index=bridge["index"])
-    if forwarding_before == "0":
+        others = any(netlink.get_links(kind="bridge"))
+    if forwarding_before == "0" and not others:  # another lab or a Docker may need it by now
         FORWARD.write_text("0\n")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from pathlib import Path
 
@@ -34,8 +35,7 @@ def prepare(host: Host) -> None:
         folder.mkdir(parents=True)
     (etc / "hostname").write_text(f"{host.name}\n")
     (etc / "hosts").write_text(f"127.0.0.1\tlocalhost\n127.0.1.1\t{host.name}\n")
-    resolver = Path("/etc/resolv.conf")
-    (etc / "resolv.conf").write_text(resolver.read_text() if resolver.exists() else "")
+    (etc / "resolv.conf").write_text(resolver_text())
     network = host.settings.network
     unit = UNIT.format(ip=host.ip, prefix=network.prefixlen, mtu=uplink_mtu(), gateway=host.settings.gateway)
     (etc / "systemd/system/lab-address.service").write_text(unit)
@@ -56,6 +56,16 @@ def prepare(host: Host) -> None:
                 str(etc / f"ssh/ssh_host_{kind}_key"),
             ]
         )
+
+
+def resolver_text(folder: Path = Path("/")) -> str:
+    """The machine's resolv.conf; with a resolver on its loopback, which is nobody in a host, what that one asks."""
+    for name in ("etc/resolv.conf", "run/systemd/resolve/resolv.conf"):
+        path = folder / name
+        text = path.read_text() if path.exists() else ""
+        if text and not re.search(r"^nameserver\s+(127\.|::1)", text, re.MULTILINE):
+            return text
+    return ""
 
 
 def let_in(host: Host) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import json
 import os
 import re
 from dataclasses import dataclass
@@ -63,12 +64,24 @@ class Settings:
         return "machinectl_lab_" + re.sub(r"\W", "_", self.bridge)
 
 
-def settings_from_environment() -> Settings:
-    """MACHINECTL_LAB_DIR, MACHINECTL_LAB_CACHE, MACHINECTL_LAB_BRIDGE, MACHINECTL_LAB_SUBNET."""
+def settings_from_environment(bridge: str = "", subnet: str = "") -> Settings:
+    """The flags, else MACHINECTL_LAB_DIR, _CACHE, _BRIDGE, _SUBNET, else what the lab that is there was made with,
+    else the defaults."""
     default = Settings()
+    state = Path(os.environ.get("MACHINECTL_LAB_DIR") or default.state).absolute()
+    made = _made_with(state)
     return Settings(
-        Path(os.environ.get("MACHINECTL_LAB_DIR", default.state)),
-        Path(os.environ.get("MACHINECTL_LAB_CACHE", default.cache)),
-        os.environ.get("MACHINECTL_LAB_BRIDGE", default.bridge),
-        os.environ.get("MACHINECTL_LAB_SUBNET", default.subnet),
+        state,
+        Path(os.environ.get("MACHINECTL_LAB_CACHE") or default.cache).absolute(),
+        bridge or os.environ.get("MACHINECTL_LAB_BRIDGE") or made.get("bridge") or default.bridge,
+        subnet or os.environ.get("MACHINECTL_LAB_SUBNET") or made.get("subnet") or default.subnet,
     )
+
+
+def _made_with(state: Path) -> dict[str, str]:
+    """Bridge and subnet of lab.json; a damaged one is reported where it is needed (state.py)."""
+    try:
+        document = json.loads((state / "lab.json").read_text())
+        return {name: str(document[name]) for name in ("bridge", "subnet")}
+    except (OSError, ValueError, KeyError, TypeError):
+        return {}

@@ -85,6 +85,17 @@ def ensure_server(
     )
 
 
+def server_problem(certs: Path, folder: Path, names: Sequence[str]) -> str:
+    """Why `ensure_server` would issue a new server certificate; empty: it would not. Writes nothing."""
+    authority = read_pem(certs / "ca.pem")
+    certificate, key = read_pem(folder / "server.pem"), read_pem(folder / "server-key.pem")
+    if not authority or not certificate or not key:
+        return "missing"
+    names = tuple(dict.fromkeys((*names, *LOCAL_NAMES)))
+    now = datetime.datetime.now(datetime.timezone.utc)
+    return certificates.leaf_problem(authority, certificate, key, usage=SERVER, names=names, now=now)
+
+
 def _ensure_leaf(
     authority: Authority,
     certificate_file: Path,

@@ -145,7 +145,7 @@ def test_users_with_sudo(make_host, new_controller, lab):
         PASSWORD in path.read_text(errors="replace") for path in controller.store.rglob("*") if path.is_file()
     )
     passwordless = new_controller()
-    assert "is ready" in passwordless.create(host, "--ssh-user", "ops", "--replace-host-key").stderr
+    assert "is ready" in passwordless.create(host, "--ssh-user", "ops", "--take-over").stderr
     shown = passwordless.run("ssh", host.name, "--", "id", "-un").stdout
     assert shown.strip() == "ops"
     lab.down([host.name])

@@ -166,3 +166,48 @@ def test_a_broken_daemon_json_is_named_before_anything_changes(node, controller)
     assert pid(node) == running
     node.run(f"cat > {DAEMON_JSON}", stdin=good)
     assert "everything is as it should be" in controller.run("provision", node.name).stderr
+
+
+def test_another_store_does_not_lock_this_one_out_by_accident(node, controller, new_controller):
+    other = new_controller()
+    refused = other.create(node, check=False)
+    assert refused.returncode == 1
+    assert "belongs to another store" in refused.stderr
+    assert "--take-over" in refused.stderr
+    assert controller.docker(node.name, "info", "-f", "{{.Name}}") == node.name
+    assert "is ready at tcp://" in other.create(node, "--take-over").stderr
+    locked_out = controller.run("ls", "--format", "{{.Name}} {{.State}} {{.Error}}").stdout
+    assert f"{node.name} Error" in locked_out
+    assert "is ready at tcp://" in controller.run("provision", "--take-over", node.name).stderr
+    assert controller.docker(node.name, "info", "-f", "{{.Name}}") == node.name
+
+
+def test_a_dry_run_shows_a_new_certificate(node, controller):
+    said = controller.run("provision", "--dry-run", "--tls-san", "docker.example.com", node.name).stdout
+    assert "~ write /etc/docker/server.pem" in said
+    assert "! restart docker.service" in said
+    before = pid(node)
+    controller.run("provision", "--tls-san", "docker.example.com", node.name)
+    assert pid(node) != before
+    assert (
+        "docker.example.com"
+        in node.run("openssl x509 -in /etc/docker/server.pem -noout -ext subjectAltName").stdout
+    )
+
+
+def test_a_hand_made_unit_without_a_socket_is_adopted(make_host, new_controller, lab):
+    """As people install Docker's static binaries: an own unit, nothing of systemd's sockets."""
+    controller = new_controller()
+    host = make_host("static")
+    host.run("apt-get update -q && apt-get install -q -y docker.io", deadline=300)
+    host.run("systemctl disable --now docker.socket docker.service containerd; rm -f /run/docker.sock")
+    host.run("cd /lib/systemd/system && rm docker.service docker.socket && systemctl daemon-reload")
+    unit = "[Service]\nType=notify\nExecStart=/usr/sbin/dockerd --log-opt max-size=10m\n[Install]\nWantedBy=multi-user.target\n"
+    host.run("cat > /etc/systemd/system/docker.service && systemctl daemon-reload", stdin=unit)
+    host.run("systemctl enable --now docker.service")
+    said = controller.create(host, "--adopt", "--engine-log-opt", "max-file=3").stderr
+    assert "is ready at tcp://" in said
+    assert document(host)["log-opts"] == {"max-size": "10m", "max-file": "3"}
+    assert host.run("docker info -f '{{.Name}}'").stdout.strip() == "static"
+    assert "everything is as it should be" in controller.create(host).stderr
+    lab.down([host.name])

@@ -48,9 +48,15 @@ def test_docker_machines_variables_are_defaults(monkeypatch):
     monkeypatch.setenv("GENERIC_SSH_PORT", "2222")
     assert (parsed("n").ip, parsed("n").ssh_port) == ("192.0.2.11", 2222)
     assert parsed("--ip", "192.0.2.12", "n").ip == "192.0.2.12"
-    environ = {"ENGINE_REGISTRY_MIRROR": "https://m", "ENGINE_OPT": "icc=false", "ENGINE_ENV": "A=b"}
+    monkeypatch.setenv("GENERIC_SSH_PORT", "")
+    assert parsed("n").ssh_port is None
+    environ = {
+        "ENGINE_REGISTRY_MIRROR": "https://m,https://n",
+        "ENGINE_OPT": "icc=false",
+        "ENGINE_ENV": "A=b",
+    }
     assert engine_wishes(parsed("n"), environ) == {
-        "options": {"registry-mirrors": ["https://m"], "icc": False},
+        "options": {"registry-mirrors": ["https://m", "https://n"], "icc": False},
         "env": {"A": "b"},
     }
 
@@ -112,12 +118,45 @@ def test_the_value_of_a_wrong_variable_is_not_shown():
 def test_a_repeated_create_finds_its_machine():
     ready = machine(engine={"options": {"mtu": 1400}})
     ready = dataclasses.replace(ready, state="ready", created="2026-01-01T00:00:00+00:00")
-    assert wishes.admit(ready, machine(), [ready]) is ready
-    assert wishes.admit(ready, machine(engine={"options": {"mtu": 1400}}), [ready]) is ready
+    assert wishes.admit(ready, machine(), [ready]) == ready
+    assert wishes.admit(ready, machine(engine={"options": {"mtu": 1400}}), [ready]) == ready
     with pytest.raises(MachineExists, match='Docker machine "node1" already exists'):
         wishes.admit(ready, machine(engine={"options": {"mtu": 1500}}), [ready])
     with pytest.raises(MachineExists, match='Docker machine "node1" already exists'):
         wishes.admit(ready, machine(ip="192.0.2.99"), [ready])
+
+    more = dataclasses.replace(
+        ready, engine={"options": {"mtu": 1400, "debug": True, "labels": ["a=1", "b=1"]}}
+    )
+    assert wishes.admit(more, machine(engine={"options": {"labels": ["a=1"]}}), [more]) == more
+
+
+def test_a_repeated_create_takes_over_how_to_get_there():
+    ready = dataclasses.replace(machine(ssh={"user": "ops"}), state="ready")
+    again = wishes.admit(ready, machine(ssh={"port": 2222}), [ready])
+    assert (again.ssh.user, again.ssh.port) == ("ops", 2222)
+
+
+def test_a_killed_provision_is_gone_on_with():
+    ready = dataclasses.replace(machine(), state="ready")
+    wanted = wishes.changed(ready, {"options": {"mtu": 1400}}, ["x"])
+    remembered = wishes.pending(ready, wanted)
+    assert remembered.engine == {}
+    assert wishes.resumed(remembered) == wanted
+    assert wishes.resumed(ready) == ready
+
+
+@pytest.mark.parametrize(
+    ("given", "kept"),
+    [("[2001:DB8:0::1]", "2001:db8::1"), ("Node.LAN", "node.lan"), ("192.0.2.1", "192.0.2.1")],
+)
+def test_an_address_has_one_spelling(given, kept):
+    assert machine(ip=given).ip == kept
+
+
+def test_an_address_with_a_zone_is_refused():
+    with pytest.raises(UsageError, match="zone"):
+        machine(ip="fe80::1%eth0")
 
 
 def test_an_unfinished_create_takes_the_new_settings():

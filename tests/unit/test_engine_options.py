@@ -35,6 +35,8 @@ from machinectl_agent.engine.options import (
         ),
         ("feature=buildkit=true", ("features", {"buildkit": True})),
         ("userland-proxy=false", ("userland-proxy", False)),
+        ('registry-mirrors=["https://a","https://b"]', ("registry-mirrors", ["https://a", "https://b"])),
+        ('log-opts={"max-size": "1m"}', ("log-opts", {"max-size": "1m"})),
         ("future-switch=true", ("future-switch", True)),
         ("future-number=12", ("future-number", 12)),
         ("future-text=a b", ("future-text", "a b")),

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from machinectl_agent.engine import daemon_json, unit
 from machinectl_agent.host import Host
-from machinectl_agent.phases.engine_config import redact
+from machinectl_agent.problems import Problem
+from machinectl_agent.redact import redact_document, redact_text
 from machinectl_agent.spec import EngineSpec
 
 DEBIAN = "/usr/sbin/dockerd -H fd:// $DOCKER_OPTS"
@@ -96,6 +99,44 @@ def test_an_open_2375_of_earlier_days_does_not_survive(tmp_path):
     assert start_of(made.drop_in)[1] == "ExecStart=/usr/sbin/dockerd --dns=9.9.9.9 --frobnicate"
 
 
+def test_flags_of_every_kind_survive_the_drop_in(tmp_path):
+    start = (
+        "/usr/bin/dockerd --default-address-pool base=10.88.0.0/16,size=24 --log-opt max-size=10m --mtu $MTU "
+        '--label "a=100%%" --default-ulimit nofile=1:2 --seccomp-profile "/etc/a b.json"'
+    )
+    host = host_with(tmp_path, {"/lib/systemd/system/docker.service": f"[Service]\nExecStart={start}\n"})
+    assert start_of(wanted(host).drop_in)[1] == (
+        "ExecStart=/usr/bin/dockerd --default-address-pool=base=10.88.0.0/16,size=24 --log-opt=max-size=10m "
+        '--label=a=100%% --default-ulimit=nofile=1:2 "--seccomp-profile=/etc/a b.json" --mtu $MTU'
+    )
+    folded = wanted(
+        host,
+        options={
+            "log-opts": {"max-file": "3"},
+            "default-address-pools": [{"base": "10.9.0.0/16", "size": 24}],
+        },
+    )
+    assert folded.document["log-opts"] == {"max-size": "10m", "max-file": "3"}
+    assert [one["base"] for one in folded.document["default-address-pools"]] == [
+        "10.9.0.0/16",
+        "10.88.0.0/16",
+    ]
+
+
+def test_a_unit_without_a_socket_keeps_dockerds_own(tmp_path):
+    unit_text = "[Service]\nExecStart=/usr/local/bin/dockerd\n"
+    host = host_with(tmp_path, {"/etc/systemd/system/docker.service": unit_text})
+    assert wanted(host).document["hosts"] == ["unix:///var/run/docker.sock", "tcp://0.0.0.0:2376"]
+
+
+def test_a_command_line_that_can_not_be_read_is_named(tmp_path):
+    host = host_with(
+        tmp_path, {"/lib/systemd/system/docker.service": '[Service]\nExecStart=/x/dockerd --label "a\n'}
+    )
+    with pytest.raises(Problem, match="can't be read"):
+        wanted(host)
+
+
 def test_docker_opts_that_collide_with_nothing_stay_a_variable(tmp_path):
     files = {
         "/lib/systemd/system/docker.service": f"[Service]\nExecStart={DEBIAN}\n",
@@ -149,8 +190,11 @@ def test_a_plan_shows_no_secret_of_daemon_json():
         '{\n    "log-opts": {\n        "splunk-token": "ab\\"c",\n        "gelf-address": "udp://h:1"\n    },\n'
         '    "proxies": {"http-proxy": "http://user:word@proxy:3128"}\n}'
     )
-    shown = redact(text)
+    shown = redact_text(text)
     assert "ab" not in shown.replace("splunk", "")
     assert "word" not in shown
     assert '"gelf-address": "udp://h:1"' in shown
     assert "http://(hidden)@proxy:3128" in shown
+    document = redact_document(json.loads(text))
+    assert document["log-opts"] == {"splunk-token": "(hidden)", "gelf-address": "udp://h:1"}
+    assert document["proxies"] == {"http-proxy": "http://(hidden)@proxy:3128"}

@@ -19,6 +19,9 @@ LISTENING = ("hosts", "tls", "tlsverify", "tlscacert", "tlscert", "tlskey")
 """Never merged with what the host has: an open tcp://0.0.0.0:2375 of earlier days must not survive."""
 
 
+UNIX_SOCKET = "unix:///var/run/docker.sock"
+
+
 @dataclass(frozen=True)
 class Seen:
     """The three files as they are, and what they are made from."""
@@ -31,6 +34,8 @@ class Seen:
     environment_flags: unit.CommandLine
     drop_in: str
     environment: str
+    socket: bool
+    """docker.socket hands dockerd its unix socket (`fd://`)."""
     swarm: bool
     """The engine is a member of a Swarm; live-restore can't be used there (Docker's documentation)."""
 
@@ -61,6 +66,7 @@ def observe(host: Host) -> Seen:
         environment_flags=unit.read_environment_flags(host),
         drop_in=host.read(unit.DROP_IN) or "",
         environment=host.read(unit.ENVIRONMENT) or "",
+        socket=unit.has_socket(host),
         swarm=bool((host.read(f"{root}/swarm/docker-state.json") or "").strip()),
     )
 
@@ -100,7 +106,7 @@ def wanted(seen: Seen, engine: EngineSpec) -> Wanted:
 
 def _ours(seen: Seen, engine: EngineSpec) -> Dict[str, Any]:
     wish: Dict[str, Any] = {
-        "hosts": ["fd://", f"tcp://{engine.listen}:{engine.port}"],
+        "hosts": ["fd://" if seen.socket else UNIX_SOCKET, f"tcp://{engine.listen}:{engine.port}"],
         "tlsverify": True,
         "tlscacert": CA,
         "tlscert": CERT,

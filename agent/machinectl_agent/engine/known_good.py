@@ -21,8 +21,12 @@ FILES = (*loaded.FILES, daemon_json.RECORD)
 
 
 def keep(host: Host) -> None:
-    """Copies the files unless a copy is there already."""
-    if host.exists(COPY):
+    """Copies the files unless a copy is there that is still the last known good one.
+
+    It is not when dockerd has been started after it and has loaded all that is on the disk now: then a run was
+    killed between the restart and `forget`, or somebody has put things right by hand.
+    """
+    if host.exists(COPY) and not _outdated(host):
         return
     files: Dict[str, Optional[List[object]]] = {}
     for name in FILES:
@@ -30,6 +34,13 @@ def keep(host: Host) -> None:
         files[name] = None if text is None else [text, host.mode(name)]
     host.make_folder("/var/lib/machinectl", 0o700)
     host.write(COPY, json.dumps(files) + "\n", 0o600)
+
+
+def _outdated(host: Host) -> bool:
+    pid = (host.read("/run/docker.pid") or "").strip()
+    if not pid.isdigit() or not host.exists(f"/proc/{pid}/stat"):
+        return False
+    return not any(loaded.newer(host, name, int(pid)) for name in (COPY, *loaded.FILES))
 
 
 def forget(host: Host) -> None:

@@ -53,12 +53,18 @@ def compare(host: Host, pid: int, wanted: Mapping[str, str]) -> Loaded:
     if not pid:
         return Loaded("restart", "dockerd is not running")
     record = _read(host)
+    after = parse_document(daemon_json.FILE, wanted[daemon_json.FILE])
     if record is None or record.get("process") != process_identity(host, pid):
-        late = [name for name in FILES if wanted[name] != (host.read(name) or "") or _newer(host, name, pid)]
-        return Loaded("restart", f"not loaded yet: {_names(late)}") if late else Loaded("nothing", "")
+        late = [name for name in FILES if newer(host, name, pid)]
+        if late:
+            return Loaded("restart", f"not loaded yet: {_names(late)}")
+        # somebody else started it, with the files as they are
+        disk = {name: host.read(name) or "" for name in FILES}
+        changed = [name for name in FILES if wanted[name] != disk[name]]
+        return judge(changed, parse_document(daemon_json.FILE, disk[daemon_json.FILE]), after)
     now = {name: digest(text) for name, text in wanted.items() if text}
     changed = [name for name in FILES if now.get(name) != record["files"].get(name)]
-    return judge(changed, record["document"], parse_document(daemon_json.FILE, wanted[daemon_json.FILE]))
+    return judge(changed, record["document"], after)
 
 
 def judge(changed: Sequence[str], before: Mapping[str, Any], after: Mapping[str, Any]) -> Loaded:
@@ -123,7 +129,7 @@ def _read(host: Host) -> Optional[Mapping[str, Any]]:
     )
 
 
-def _newer(host: Host, name: str, pid: int) -> bool:
+def newer(host: Host, name: str, pid: int) -> bool:
     """The file was written after the process began. Process times count from boot, suspended time included
     (proc(5)), so the boot's wall-clock time is what the two clocks differ by now."""
     try:

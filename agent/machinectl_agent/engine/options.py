@@ -214,6 +214,9 @@ def parse_assignment(text: str) -> Tuple[str, Any]:
         if option.kind != FLAG:
             raise OptionError(f"the option {name!r} needs a value", f"write {name}=VALUE")
         return option.key, True
+    whole = _json_or_text(value) if value[:1] in ("[", "{") else None
+    if name == option.key and isinstance(whole, {LIST: list, MAP: dict}.get(option.kind, ())):
+        return option.key, whole  # the key of daemon.json with its JSON, as its owner would write it there
     return option.key, parse_value(option, value)
 
 

@@ -15,6 +15,7 @@ from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
 
 from machinectl_agent.engine import options
 from machinectl_agent.host import Host
+from machinectl_agent.problems import Problem
 
 UNIT = "docker.service"
 DROP_IN = "/etc/systemd/system/docker.service.d/90-machinectl.conf"
@@ -66,7 +67,7 @@ def read_command_line(host: Host) -> CommandLine:
 
 def parse_command_line(start: str) -> CommandLine:
     """An ExecStart= value → program, known flags, the rest; systemd's prefixes (`-`, `@`…) are dropped."""
-    words = shlex.split(start.lstrip("-@:+!"))
+    words = _split(start.lstrip("-@:+!").replace("%%", "%"))
     if not words:
         return CommandLine("", {}, ())
     pairs: List[Tuple[str, Any]] = []
@@ -77,9 +78,19 @@ def parse_command_line(start: str) -> CommandLine:
         if option is None:
             rest.extend(words[position : position + taken])
         else:
-            pairs.append((option.key, options.parse_value(option, value)))
+            try:
+                pairs.append((option.key, options.parse_value(option, value)))
+            except options.OptionError:
+                # `--mtu $MTU`: systemd fills it in, and nobody else can
+                rest.extend(words[position : position + taken])
         position += taken
     return CommandLine(words[0], options.collect(pairs), tuple(rest))
+
+
+def has_socket(host: Host) -> bool:
+    """systemd hands dockerd its unix socket. A unit made by hand, for static binaries say, may have none."""
+    texts = _unit_texts(host)
+    return not texts or any("fd://" in text or "docker.socket" in text for text in texts)
 
 
 def read_environment_flags(host: Host) -> CommandLine:
@@ -89,7 +100,7 @@ def read_environment_flags(host: Host) -> CommandLine:
         for line in _joined_lines(host.read(name) or ""):
             match = re.match(r"\s*(?:DOCKER_OPTS|OPTIONS)=(.*)", line)
             if match:
-                words.extend(shlex.split(match[1], comments=True))
+                words.extend(_split(match[1], comments=True))
     return parse_command_line(" ".join(["dockerd", *words]))
 
 
@@ -154,8 +165,8 @@ def _flag(words: Sequence[str], position: int) -> Tuple[int, Optional[options.Op
             name, equals, value = name[:2], "=", word[2:].lstrip("=")
     else:
         option = options.BY_FLAG.get(name[2:]) if name.startswith("--") else None
-    if option is None or option.kind == options.MAP:
-        return 1 + (option is not None and not equals), None, ""
+    if option is None:
+        return 1, None, ""
     if equals:
         return 1, option, value
     if option.kind == options.FLAG:
@@ -166,11 +177,42 @@ def _flag(words: Sequence[str], position: int) -> Tuple[int, Optional[options.Op
 
 
 def _as_flags(option: options.Option, value: Any) -> List[str]:
-    values = value if isinstance(value, list) else [value]
-    return [f"--{option.flag}={str(one).lower() if isinstance(one, bool) else one}" for one in values]
+    """The reverse of `options.parse_value`, as often as the value has entries."""
+    if isinstance(value, dict):
+        values = [f"{name}={_map_entry(option, one)}" for name, one in value.items()]
+    else:
+        values = [_plain(one) for one in (value if isinstance(value, list) else [value])]
+    return [f"--{option.flag}={one}" for one in values]
+
+
+def _map_entry(option: options.Option, value: Any) -> str:
+    if option.key == "default-ulimits":
+        return f"{value['Soft']}:{value['Hard']}"
+    return str(value["path"]) if option.key == "runtimes" else _plain(value)
+
+
+def _plain(value: Any) -> str:
+    if isinstance(value, dict):  # default-address-pools is the one list of objects
+        return ",".join(f"{name}={one}" for name, one in value.items())
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _split(text: str, *, comments: bool = False) -> List[str]:
+    """Raises `Problem` `unit-unreadable` where a quote has no end."""
+    try:
+        return shlex.split(text, comments=comments)
+    except ValueError as error:
+        raise Problem(
+            "unit-unreadable",
+            f"the command line of {UNIT} can't be read: {text[:120]}",
+            why=str(error),
+            hint=f"`systemctl cat {UNIT}` and /etc/default/docker on the host show it: mend its quotes",
+        ) from error
 
 
 def _systemd_quote(word: str) -> str:
     """`$NAME` stays as it is, for systemd to expand; `%` is doubled (specifiers)."""
     word = word.replace("%", "%%")
-    return word if re.fullmatch(r"[\w@%+=:,./$-]+", word) else '"' + word.replace('"', '\\"') + '"'
+    if re.fullmatch(r"[\w@%+=:,./${}-]+", word):
+        return word
+    return '"' + word.replace("\\", "\\\\").replace('"', '\\"') + '"'

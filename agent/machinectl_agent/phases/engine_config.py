@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from typing import Callable, List
 
@@ -10,6 +9,7 @@ from machinectl_agent.engine import daemon_json, known_good, unit
 from machinectl_agent.host import Host
 from machinectl_agent.phases.base import Context, Step, Work, text_diff
 from machinectl_agent.problems import Problem
+from machinectl_agent.redact import redact_text
 
 
 @dataclass(frozen=True)
@@ -34,11 +34,8 @@ class EngineConfigPhase:
         steps = []
         if wanted.record_text != files.record_text:
             # before daemon.json: a crash in between must not turn our entries into the host's own
-            steps.append(
-                self._write(
-                    daemon_json.RECORD, "remember what of daemon.json is ours", wanted.record_text, 0o600
-                )
-            )
+            title = "~ remember what of daemon.json is ours"
+            steps.append(Step(f"{self.name}/record", title, lambda work: _remember(work, wanted)))
         if wanted.text != files.text:
             sign = "~" if files.text else "+"
             steps.append(
@@ -46,7 +43,7 @@ class EngineConfigPhase:
                     f"{self.name}/write {daemon_json.FILE}",
                     f"{sign} {after}write {daemon_json.FILE}",
                     lambda work: _write_daemon_json(work, wanted.text),
-                    text_diff(daemon_json.FILE, redact(files.text), redact(wanted.text)),
+                    text_diff(daemon_json.FILE, redact_text(files.text), redact_text(wanted.text)),
                 )
             )
         if wanted.environment != files.environment:
@@ -73,25 +70,27 @@ def _writer(name: str, text: str, mode: int) -> Callable[[Work], None]:
 
 
 def _write_daemon_json(work: Work, text: str) -> None:
-    known_good.keep(work.host)
     validate(work.host, text)
-    work.host.write(daemon_json.FILE, text, work.host.mode(daemon_json.FILE) or 0o644)
+    known_good.keep(work.host)
+    # where it holds a secret, only root reads it; else it keeps its mode
+    mode = 0o600 if redact_text(text) != text else work.host.mode(daemon_json.FILE) or 0o644
+    work.host.write(daemon_json.FILE, text, mode)
 
 
-_SECRET_KEY = re.compile(
-    r'("[^"]*(?:token|secret|passw|credential)[^"]*": ")(?:[^"\\]|\\.)*(")', re.IGNORECASE
-)
-_SECRET_URL = re.compile(r'(://)[^/@\s"]+@')
-
-
-def redact(text: str) -> str:
-    """daemon.json as a plan may show it: log drivers take tokens, proxies passwords in their URLs."""
-    return _SECRET_URL.sub(r"\1(hidden)@", _SECRET_KEY.sub(r"\1(hidden)\2", text))
+def _remember(work: Work, wanted: daemon_json.Wanted) -> None:
+    """Validates first: a refused daemon.json must not leave a record of what was never written."""
+    validate(work.host, wanted.text)
+    known_good.keep(work.host)
+    work.host.make_folder("/var/lib/machinectl", 0o700)
+    work.host.write(daemon_json.RECORD, wanted.record_text, 0o600)
 
 
 def validate(host: Host, text: str) -> None:
     """Asks dockerd itself (`--validate`, Engine 23 and later). Raises `Problem` `daemon-json-refused`."""
+    if not host.which("dockerd"):
+        return
     candidate = "/var/lib/machinectl/daemon.json.candidate"
+    host.make_folder("/var/lib/machinectl", 0o700)
     host.write(candidate, text, 0o600)
     try:
         done = host.run("dockerd", "--validate", "--config-file", str(host.path(candidate)), deadline=20)

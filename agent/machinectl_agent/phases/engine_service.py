@@ -60,6 +60,12 @@ class EngineServicePhase:
 
     def plan(self, seen: Seen, context: Context) -> List[Step]:
         steps = []
+        if seen.unit.get("LoadState") == "masked":
+            raise Problem(
+                "engine-masked",
+                "docker.service is masked on this host: somebody has forbidden it to run",
+                hint="`systemctl unmask docker.service docker.socket` on the host, if that is meant",
+            )
         if seen.unit.get("LoadState") not in ("loaded", None):
             return [Step(f"{self.name}/start", "+ after install: enable and start docker.service", start)]
         if seen.unit.get("UnitFileState") != "enabled":
@@ -99,8 +105,9 @@ def show_unit(host: Host) -> Mapping[str, str]:
 
 
 def enable(work: Work) -> None:
-    """The socket as well: `fd://` takes dockerd's unix socket from it."""
-    work.host.must("systemctl", "enable", unit.UNIT, "docker.socket", deadline=60)
+    """The socket as well, where the unit has one: `fd://` takes dockerd's unix socket from it."""
+    socket = ("docker.socket",) if work.host.run("systemctl", "cat", "docker.socket", deadline=20).ok else ()
+    work.host.must("systemctl", "enable", unit.UNIT, *socket, deadline=60)
 
 
 def start(work: Work) -> None:
@@ -162,16 +169,18 @@ def turn_live_restore_on(work: Work) -> None:
     """With the file that dockerd runs with plus this one key, so that the reload is accepted (it would not be
     with options that collide with the old command line)."""
     host = work.host
+    known_good.keep(host)
+    mode = host.mode(daemon_json.FILE) or 0o600
     new = host.read(daemon_json.FILE) or ""
     saved = json.loads(host.read(known_good.COPY) or "{}").get(daemon_json.FILE)
     old = json.loads(saved[0]) if saved and saved[0].strip() else {}
-    host.write(daemon_json.FILE, json.dumps({**old, "live-restore": True}), 0o644)
+    host.write(daemon_json.FILE, json.dumps({**old, "live-restore": True}), mode)
     try:
         host.must("systemctl", "reload", unit.UNIT, deadline=60)
         if not api.wait_until(lambda: bool(api.get("/info").get("LiveRestoreEnabled")), 20):
             work.log("dockerd did not take live-restore over: running containers will be restarted with it")
     finally:
-        host.write(daemon_json.FILE, new, 0o644)
+        host.write(daemon_json.FILE, new, mode)
 
 
 def _restart(host: Host) -> str:
@@ -179,7 +188,13 @@ def _restart(host: Host) -> str:
     cursor = _journal_cursor(host)
     # a unit that failed five times in a row refuses to be started until this is done (systemd.unit(5))
     host.run("systemctl", "reset-failed", unit.UNIT, deadline=20)
-    done = host.run("systemctl", "restart", unit.UNIT, deadline=START_DEADLINE)
+    try:
+        done = host.run("systemctl", "restart", unit.UNIT, deadline=START_DEADLINE)
+    except Problem as problem:
+        # a start that hangs is one that failed: end it, so that the old files get their turn
+        host.run("systemctl", "kill", "--signal=SIGKILL", unit.UNIT, deadline=20)
+        host.run("systemctl", "stop", unit.UNIT, deadline=60)
+        return "\n".join(part for part in (problem.what, journal_since(host, cursor)) if part)
     if done.ok and api.wait_until(lambda: api.get("/_ping") is not None, 30):
         return ""
     return journal_since(host, cursor) or done.tail(3) or "systemd gives no reason"

@@ -7,6 +7,7 @@ from typing import Dict, List, Optional, Tuple
 from machinectl_agent.engine import daemon_json, known_good
 from machinectl_agent.host import Host
 from machinectl_agent.phases.base import Context, Step, Work
+from machinectl_agent.problems import Problem
 
 Seen = Dict[str, Tuple[Optional[str], Optional[int]]]
 """Path → text and permission bits; both None where there is no file."""
@@ -23,6 +24,14 @@ class TlsPhase:
 
     def plan(self, seen: Seen, context: Context) -> List[Step]:
         tls = context.spec.tls
+        present = seen[daemon_json.CA][0]
+        if present is not None and present != tls.ca and not context.spec.take_over:
+            raise Problem(
+                "tls-owned",
+                "this host's engine belongs to another store",
+                why=f"{daemon_json.CA} is of another CA; replacing it locks that CA's clients out",
+                hint="use that store (`machinectl -s DIR`, a copy of it will do), or take the host over: --take-over",
+            )
         steps = []
         for name, text, mode in (
             (daemon_json.KEY, tls.server_key, 0o600),
