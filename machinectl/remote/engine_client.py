@@ -63,6 +63,8 @@ def engine_version(ip: str, port: int, folder: Path, deadline: float) -> dict[st
             problem="engine-refused",
         ) from error
     except (ConnectionError, http.client.HTTPException, ValueError) as error:
+        if isinstance(error, ConnectionError) and (alert := _alert_of(ip, port, context, until)):
+            raise _refused_by_tls(where, alert) from error
         raise EngineUnreachable(
             f"what answers at {where} is no Docker engine",
             why=str(error) or type(error).__name__,
@@ -72,6 +74,26 @@ def engine_version(ip: str, port: int, folder: Path, deadline: float) -> dict[st
         raise EngineUnreachable(
             f"{where} can't be reached", why=error.strerror or str(error), problem="engine-unreachable"
         ) from error
+
+
+def _alert_of(ip: str, port: int, context: ssl.SSLContext, until: float) -> ssl.SSLError | None:
+    """The alert that a reset connection has swallowed, if there was one.
+
+    In TLS 1.3 a refused certificate shows after the handshake. A server that closes with our request unread
+    resets the connection, and the reset can overtake its alert: without a request there is none.
+    """
+    try:
+        with (
+            socket.create_connection((ip, port), timeout=_left(until)) as plain,
+            context.wrap_socket(plain, server_hostname=ip) as wrapped,
+        ):
+            wrapped.settimeout(min(2.0, _left(until)))
+            wrapped.recv(1)
+    except ssl.SSLError as error:
+        return error
+    except OSError:
+        pass  # no alert to be had: the first error stands
+    return None
 
 
 def _context(folder: Path) -> ssl.SSLContext:

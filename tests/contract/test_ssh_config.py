@@ -177,6 +177,7 @@ def machinectl_ssh(sshd, key, connect, known_hosts, tmp_path):
     return run
 
 
+@pytest.mark.root  # an sshd that is not root's can't hand out a terminal
 def test_machinectl_ssh_is_docker_machines(machinectl_ssh):
     assert machinectl_ssh("node1", "exit 7").returncode == 7
     assert machinectl_ssh("node1", "--", "echo", "-n", "hi").stdout == b"hi"

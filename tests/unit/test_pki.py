@@ -78,7 +78,9 @@ def test_a_leaf_holds_what_strict_verifiers_want(certs, machine):
     assert issuer == identifier
     assert root.extensions.get_extension_for_class(x509.BasicConstraints).critical
     assert root.extensions.get_extension_for_class(x509.KeyUsage).value.key_cert_sign
-    assert NOW - leaf.not_valid_before_utc > datetime.timedelta(minutes=59)
+    assert datetime.datetime.now(datetime.timezone.utc) - leaf.not_valid_before_utc > datetime.timedelta(
+        minutes=59
+    )
     assert datetime.timedelta(days=824) < leaf.not_valid_after_utc - NOW < datetime.timedelta(days=826)
 
 
