@@ -34,6 +34,8 @@ class Host:
         self.folder = settings.state / "hosts" / record.name
         self.root = self.folder / "root"
         self.cgroup = f"{settings.table}/{record.name}"
+        self.machine = f"{settings.bridge}-{record.name}"
+        """systemd's name for it; two labs may have hosts of the same name."""
         self.key = settings.key
 
     @property
@@ -62,7 +64,7 @@ class Host:
 
     def boot(self, image: Path) -> None:
         """Mounts, starts the keeper, returns when sshd answers. Raises `LabError` with the console's end."""
-        self._clear_leftovers()
+        self.power_cut()  # a host whose keeper was killed still runs, and would hold its folders and address
         self.mount(image)
         environment = {"PATH": PATH, "SYSTEMD_SECCOMP": "0", "SYSTEMD_NSPAWN_API_VFS_WRITABLE": "1"}
         environment["SYSTEMD_NSPAWN_UNIFIED_HIERARCHY"] = "1" if self.record.cgroup == "v2" else "0"
@@ -132,7 +134,7 @@ class Host:
 
     def _nspawn_words(self) -> list[str]:
         return [
-            "-D", str(self.root), "-M", f"{self.settings.bridge}-{self.name}", f"--hostname={self.name}",
+            "-D", str(self.root), "-M", self.machine, f"--hostname={self.name}",
             "--register=no", "--keep-unit", "--boot", "--quiet", "--capability=all", "--console=pipe",
             f"--network-bridge={self.settings.bridge}", "--resolv-conf=off",
             # overlay2 can't sit on an overlay mount: what the engine keeps is on the plain file system
@@ -151,6 +153,9 @@ class Host:
 
     def _clear_leftovers(self) -> None:
         """What a crash of the keeper or of the machine left: mounts and cgroups (its processes are gone)."""
+        # nspawn leaves it where /run is not a tmpfs
+        with contextlib.suppress(OSError):
+            Path("/run/systemd/nspawn/propagate", self.machine).rmdir()
         while os.path.ismount(self.root):
             if call(["umount", str(self.root)], check=False).returncode != 0:
                 call(["umount", "-l", str(self.root)])

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import ipaddress
 import re
-import shutil
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -19,6 +19,9 @@ from machinectl.lab.inventory import write_inventory
 from machinectl.lab.settings import FIRST_HOST, Settings
 from machinectl.lab.state import HostRecord, State, lab_lock, load_state, save_state
 from machinectl.lab.tools import call, check_ready
+
+FILES = ("lab.json", "lab.json.tmp", "key", "key.pub", "known_hosts", "inventory.yml", ".inventory.yml.tmp")
+"""What lies in the state folder beside hosts/."""
 
 
 @dataclass(frozen=True)
@@ -67,6 +70,7 @@ class Lab:
         """Makes and boots what is missing, also what a crash took down; what runs is left alone."""
         check_ready()
         with lab_lock(self.settings):
+            network.check_free(self.settings)
             state = self._recorded(wishes)
             images = {
                 suite: ensure_image(self.settings.cache, suite, self.say)
@@ -121,7 +125,7 @@ class Lab:
             else:
                 network.remove_network(self.settings, state.forwarding_before)
                 remove_cgroups(self.settings)
-                shutil.rmtree(self.settings.state)
+                self._remove_files()
         return sorted(gone)
 
     def _state(self) -> State:
@@ -137,11 +141,22 @@ class Lab:
             )
         return state
 
+    def _remove_files(self) -> None:
+        """Only what a lab has made: MACHINECTL_LAB_DIR may name a folder that holds other things as well."""
+        for name in FILES:
+            (self.settings.state / name).unlink(missing_ok=True)
+        for folder in (self.settings.state / "hosts", self.settings.state):
+            # not there, or not empty: then it is not only ours
+            with contextlib.suppress(OSError):
+                folder.rmdir()
+
     def _orphans(self) -> list[Host]:
         """Hosts that have a folder and no record, as lab.json was lost; `down` must not delete below mounts."""
         known = set(self._state().hosts)
         folder = self.settings.state / "hosts"
-        names = [path.name for path in folder.iterdir()] if folder.is_dir() else []
+        # keeper.pid or prepared: a folder that no lab has made is not ours to delete
+        found = [*folder.glob("*/keeper.pid"), *folder.glob("*/prepared"), *folder.glob("*/upper")]
+        names = sorted({path.parent.name for path in found})
         return [Host(self.settings, HostRecord(name, "?", "")) for name in names if name not in known]
 
     def _recorded(self, wishes: Sequence[HostWish]) -> State:
@@ -201,6 +216,7 @@ class Lab:
 
     def _ensure_running(self, host: Host, image: Path) -> None:
         if host.running:
+            host.wait_for_ssh()  # an `up` that was killed may have left it in the middle of its boot
             return
         ready = host.folder / "prepared"
         if not ready.exists():

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import ipaddress
+import json
+import shutil
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from machinectl.errors import LabError
 from machinectl.lab.settings import Settings
-from machinectl.lab.tools import call
+from machinectl.lab.tools import PATH, call
 
 FORWARD = Path("/proc/sys/net/ipv4/ip_forward")
+
+ALIAS = "machinectl lab "
+"""Begins the alias of every lab's bridge; the lab's state folder follows."""
 
 LIMITS = (
     ("fs/inotify/max_user_instances", 8192),
@@ -22,13 +28,21 @@ LIMITS = (
 """Raised, never lowered, and left so: twenty systemds and dockerds share the kernel's limits for root."""
 
 
-def ensure_network(settings: Settings) -> str:
-    """Bridge, address, NAT. Returns net.ipv4.ip_forward as it was. Raises `LabError` when others have the
-    bridge's name or addresses of the subnet."""
+def check_free(settings: Settings) -> None:
+    """Changes nothing. Raises `LabError` when others have the bridge's name or addresses of the subnet."""
     from pyroute2.iproute import IPRoute  # noqa: PLC0415 - 130 ms
 
-    before = FORWARD.read_text().strip()
     with IPRoute() as netlink:
+        _check_clash(netlink, settings, _link(netlink, settings.bridge))
+
+
+def ensure_network(settings: Settings) -> str:
+    """Bridge, address, NAT. Returns net.ipv4.ip_forward as it was before any lab. Raises `LabError` as
+    `check_free` does."""
+    from pyroute2.iproute import IPRoute  # noqa: PLC0415 - 130 ms
+
+    with IPRoute() as netlink:
+        before = _forwarding_before_labs(netlink)
         bridge = _link(netlink, settings.bridge)
         _check_clash(netlink, settings, bridge)
         mtu = uplink_mtu()
@@ -82,7 +96,7 @@ def remove_network(settings: Settings, forwarding_before: str) -> None:
     from pyroute2.iproute import IPRoute  # noqa: PLC0415 - 130 ms
 
     call(["nft", "delete", "table", "ip", settings.table], check=False)
-    for rule in _forward_rules(settings):
+    for rule in _forward_rules(settings) if _has_iptables() else ():
         while call(["iptables", "-D", "FORWARD", *rule], check=False).returncode == 0:
             pass
     with IPRoute() as netlink:
@@ -112,7 +126,19 @@ def _link(netlink: Any, name: str) -> Any:
 
 
 def _alias(settings: Settings) -> str:
-    return f"machinectl lab {settings.state}"
+    return f"{ALIAS}{settings.state}"
+
+
+def _forwarding_before_labs(netlink: Any) -> str:
+    """net.ipv4.ip_forward as the first of the labs that are up found it: the last one to go restores it."""
+    for link in netlink.get_links(kind="bridge"):
+        alias = str(link.get_attr("IFLA_IFALIAS") or "")
+        if alias.startswith(ALIAS):
+            with contextlib.suppress(OSError, ValueError, AttributeError):
+                document = json.loads((Path(alias.removeprefix(ALIAS)) / "lab.json").read_text())
+                if document.get("forwarding_before"):
+                    return str(document["forwarding_before"])
+    return FORWARD.read_text().strip()
 
 
 def _check_clash(netlink: Any, settings: Settings, bridge: Any) -> None:
@@ -129,10 +155,11 @@ def _check_clash(netlink: Any, settings: Settings, bridge: Any) -> None:
             continue
         other = ipaddress.IPv4Network(f"{target}/{route['dst_len']}", strict=False)
         if other.overlaps(settings.network):
-            link = netlink.get_links(route.get_attr("RTA_OIF"))[0].get_attr("IFLA_IFNAME")
+            index = route.get_attr("RTA_OIF")  # none where packets are dropped, or spread over several links
+            link = f" by {netlink.get_links(index)[0].get_attr('IFLA_IFNAME')}" if index else ""
             raise LabError(
                 f"the lab's subnet {settings.subnet} is in use on this machine",
-                why=f"there is a route to {other} by {link}",
+                why=f"there is a route to {other}{link}",
                 hint="--subnet CIDR --bridge NAME (or MACHINECTL_LAB_SUBNET, MACHINECTL_LAB_BRIDGE)",
             )
 
@@ -142,8 +169,15 @@ def _forward_rules(settings: Settings) -> list[list[str]]:
     return [["-i", settings.bridge, *comment], ["-o", settings.bridge, *comment]]
 
 
+def _has_iptables() -> bool:
+    """Docker needs it; without it nobody has set FORWARD to DROP by it."""
+    return shutil.which("iptables", path=PATH) is not None
+
+
 def _open_forward_chain(settings: Settings) -> None:
     """Where a Docker on this machine has set FORWARD to DROP, accept rules of other tables don't help."""
+    if not _has_iptables():
+        return
     listed = call(["iptables", "-S", "FORWARD"], check=False).stdout
     if "-P FORWARD DROP" not in listed:
         return

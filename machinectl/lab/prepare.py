@@ -13,16 +13,23 @@ from machinectl.lab.tools import call
 UNIT = """[Unit]
 Description=Address of this lab host
 DefaultDependencies=no
-Before=network.target ssh.service
+Before=network.target ssh.service systemd-sysctl.service
 [Service]
 Type=oneshot
 RemainAfterExit=yes
 ExecStart=/bin/sh -c 'ip addr replace {ip}/{prefix} dev host0 && ip link set host0 mtu {mtu} up \\
   && ip route replace default via {gateway}'
-[Install]
+# a new network namespace has the machine's setting, which the lab has raised: a bare host's is 0
+ExecStart=/bin/sh -c 'echo 0 > /proc/sys/net/ipv4/ip_forward'
+{more}[Install]
 WantedBy=sysinit.target
 """
 """The host sets its address itself, so that it comes back from any reboot without help."""
+
+WRITABLE_CGROUPS = """# nspawn mounts cgroup v1 read-only, and engines make groups of their own
+ExecStart=/bin/sh -c 'for one in /sys/fs/cgroup/*; do \\
+  mount -o remount,bind,rw,nosuid,nodev,noexec "$one" 2> /dev/null || :; done'
+"""
 
 
 def prepare(host: Host) -> None:
@@ -37,7 +44,13 @@ def prepare(host: Host) -> None:
     (etc / "hosts").write_text(f"127.0.0.1\tlocalhost\n127.0.1.1\t{host.name}\n")
     (etc / "resolv.conf").write_text(resolver_text())
     network = host.settings.network
-    unit = UNIT.format(ip=host.ip, prefix=network.prefixlen, mtu=uplink_mtu(), gateway=host.settings.gateway)
+    unit = UNIT.format(
+        ip=host.ip,
+        prefix=network.prefixlen,
+        mtu=uplink_mtu(),
+        gateway=host.settings.gateway,
+        more=WRITABLE_CGROUPS if host.record.cgroup == "v1" else "",
+    )
     (etc / "systemd/system/lab-address.service").write_text(unit)
     wanted = etc / "systemd/system/sysinit.target.wants/lab-address.service"
     wanted.symlink_to("/etc/systemd/system/lab-address.service")

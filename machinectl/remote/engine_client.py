@@ -54,7 +54,8 @@ def engine_version(ip: str, port: int, folder: Path, deadline: float) -> dict[st
     except ssl.SSLCertVerificationError as error:
         raise _untrusted(where, error) from error
     except ssl.SSLError as error:
-        raise _refused_by_tls(where, error) from error
+        swallowed = _alert_of(ip, port, context, until) if isinstance(error, ssl.SSLEOFError) else None
+        raise _refused_by_tls(where, swallowed or error) from error
     except ConnectionRefusedError as error:
         raise EngineUnreachable(
             f"the engine at {where} is not running",
@@ -63,7 +64,8 @@ def engine_version(ip: str, port: int, folder: Path, deadline: float) -> dict[st
             problem="engine-refused",
         ) from error
     except (ConnectionError, http.client.HTTPException, ValueError) as error:
-        if isinstance(error, ConnectionError) and (alert := _alert_of(ip, port, context, until)):
+        silent = isinstance(error, (ConnectionError, http.client.BadStatusLine))
+        if silent and (alert := _alert_of(ip, port, context, until)):
             raise _refused_by_tls(where, alert) from error
         raise EngineUnreachable(
             f"what answers at {where} is no Docker engine",

@@ -17,8 +17,9 @@ pytestmark = [pytest.mark.lab, pytest.mark.timeout(120)]
 LIMIT = 15.0
 """Seconds within which an error has to be there."""
 PASSPHRASE = "not-a-real-secret"
-BROKEN_SOURCES = "cp -a /etc/apt/sources.list /root/sources.list; cat > /etc/apt/sources.list"
-MEND_SOURCES = "mv /root/sources.list /etc/apt/sources.list"
+SPOIL_APT = "cp -a /etc/apt /root/apt; sed -i '/::Proxy/d' /etc/apt/apt.conf.d/*; "
+"""Behind a proxy, which the lab's hosts take over from the machine, only apt itself can tell who answers."""
+MEND_APT = "cp -a /root/apt/. /etc/apt/; rm -r /root/apt; "
 STATE = """dpkg-query -W
 find /etc /usr /opt /root /home /srv /boot -xdev -path /opt/machinectl -prune -o -type f -print0 | sort -z |
     xargs -0 stat -c '%n %s %Y %a %U'
@@ -60,32 +61,33 @@ CASES = (
     ),
     Case(
         "sources-refuse",
-        BROKEN_SOURCES,
-        MEND_SOURCES,
+        SPOIL_APT + "cat > /etc/apt/sources.list",
+        MEND_APT,
         "no package source of this host answers",
         "Connection refused",
         stdin="deb http://127.0.0.1:9/debian bookworm main\n",
     ),
     Case(
         "sources-reject",
-        "iptables -I OUTPUT -p tcp --syn -j REJECT",
-        "iptables -D OUTPUT -p tcp --syn -j REJECT",
+        SPOIL_APT + "iptables -I OUTPUT -p tcp --syn -j REJECT",
+        MEND_APT + "iptables -D OUTPUT -p tcp --syn -j REJECT",
         "no package source of this host answers",
         "refused",
     ),
     Case(
         "sources-silent",
-        "iptables -I OUTPUT -p tcp --syn -j DROP",
-        "iptables -D OUTPUT -p tcp --syn -j DROP",
+        SPOIL_APT + "iptables -I OUTPUT -p tcp --syn -j DROP",
+        MEND_APT + "iptables -D OUTPUT -p tcp --syn -j DROP",
         "no package source of this host answers",
         "no answer within",
     ),
     Case(
         "name-server-silent",
-        "cp -a /etc/resolv.conf /root/resolv.conf; echo nameserver 192.0.2.1 > /etc/resolv.conf; "
-        "iptables -I OUTPUT -d 192.0.2.1 -j DROP; " + BROKEN_SOURCES,
-        "cat /root/resolv.conf > /etc/resolv.conf; rm /root/resolv.conf; "
-        "iptables -D OUTPUT -d 192.0.2.1 -j DROP; " + MEND_SOURCES,
+        SPOIL_APT + "cat > /etc/apt/sources.list; cp -a /etc/resolv.conf /root; "
+        "echo nameserver 192.0.2.1 > /etc/resolv.conf; ip address add 192.0.2.1/32 dev lo; "
+        "iptables -I INPUT -d 192.0.2.1 -j DROP",
+        MEND_APT + "cat /root/resolv.conf > /etc/resolv.conf; rm /root/resolv.conf; "
+        "ip address delete 192.0.2.1/32 dev lo; iptables -D INPUT -d 192.0.2.1 -j DROP",
         "no package source of this host answers",
         "mirror.example.com",
         stdin="deb http://mirror.example.com/debian bookworm main\n",
