@@ -19,6 +19,8 @@ from machinectl.lab.tools import PATH, call
 
 BOOT_DEADLINE = 60.0
 CGROUPS = "/sys/fs/cgroup"
+PF_EXITING = 0x4
+"""Of the kernel's task flags: killed, and on its way out with all that is in its pid namespace."""
 KEEPER = Path(__file__).with_name("keeper.sh")
 
 
@@ -54,7 +56,10 @@ class Host:
         for nspawn in _children(self.keeper):
             for child in _children(nspawn):
                 with contextlib.suppress(OSError):
-                    if Path(f"/proc/{child}/comm").read_text().strip() in ("systemd", "init"):
+                    # proc_pid_stat(5): pid (comm) state ppid pgrp session tty tpgid flags …
+                    before, _, after = Path(f"/proc/{child}/stat").read_text().rpartition(") ")
+                    comm, flags = before.partition("(")[2], int(after.split()[6])
+                    if comm in ("systemd", "init") and not flags & PF_EXITING:
                         return child
         return 0
 

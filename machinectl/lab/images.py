@@ -58,12 +58,17 @@ def ensure_image(cache: Path, suite: str, say: Callable[[str], None]) -> Path:
 
 
 def remove_image(cache: Path, suite: str) -> None:
-    """No error where it is gone already. Hosts that run from it must be down."""
+    """No error where it is gone already. Raises `LabError` while hosts run from it, in whichever lab."""
     target = image_path(cache, suite)
-    if target.is_dir():
-        doomed = target.with_name(f"{target.name}.removing")
-        target.rename(doomed)
-        shutil.rmtree(doomed)
+    if f"lowerdir={target}," in Path("/proc/mounts").read_text():
+        raise LabError(f"hosts run from the image for {suite}", hint="machinectl lab down")
+    doomed = target.with_name(f"{target.name}.removing")
+    with _build_lock(cache, suite, lambda _: None):
+        if target.is_dir() and not doomed.exists():
+            target.rename(doomed)
+        for path in (target, doomed):  # both, where an earlier removal was interrupted
+            if path.exists():
+                shutil.rmtree(path)
 
 
 def _build(root: Path, suite: str) -> None:
@@ -71,13 +76,28 @@ def _build(root: Path, suite: str) -> None:
     mirror = os.environ.get("MACHINECTL_LAB_MIRROR") or debian_mirror(sources)
     root.parent.mkdir(parents=True, exist_ok=True)
     call(
-        ["debootstrap", "--variant=minbase", f"--include={PACKAGES}", suite, str(root), mirror],
+        # debootstrap mounts /proc and /sys in the new system: with namespaces of its own nothing of it is left,
+        # neither mounts nor processes, however it ends
+        [
+            "unshare",
+            "--mount",
+            "--pid",
+            "--fork",
+            "--kill-child",
+            "--mount-proc",
+            "debootstrap",
+            "--variant=minbase",
+            f"--include={PACKAGES}",
+            suite,
+            str(root),
+            mirror,
+        ],
         deadline=900,
         why=f"debootstrap could not make the image for {suite}",
     )
     apt = root / "etc/apt"
     (apt / "sources.list").write_text(render_sources(suite, mirror, sources))
-    (apt / "apt.conf.d/90lab").write_text(render_apt_conf())
+    (apt / "apt.conf.d/90lab").write_text(render_apt_conf(call(["apt-config", "dump", "Acquire"]).stdout))
     for name in (root / "etc/ssh").glob("ssh_host_*"):
         name.unlink()  # every host gets its own
     (root / "etc/ssh/sshd_config.d").mkdir(exist_ok=True)

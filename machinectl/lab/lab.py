@@ -81,8 +81,11 @@ class Lab:
             with ThreadPoolExecutor(8) as pool:
                 list(pool.map(lambda host: self._ensure_running(host, images[host.suite]), hosts))
             write_inventory(self.settings.state / "inventory.yml", hosts)
-        names = {wish.name for wish in wishes}
-        return [host for host in hosts if host.name in names]
+            names = {wish.name for wish in wishes}
+            wished = [host for host in hosts if host.name in names]
+            for host in wished:
+                host.wait_for_ssh()  # an `up` that was killed may have left it in the middle of its boot
+        return wished
 
     def start(self, name: str) -> Host:
         """Boots a host that was powered off; nothing where it runs."""
@@ -216,7 +219,6 @@ class Lab:
 
     def _ensure_running(self, host: Host, image: Path) -> None:
         if host.running:
-            host.wait_for_ssh()  # an `up` that was killed may have left it in the middle of its boot
             return
         ready = host.folder / "prepared"
         if not ready.exists():

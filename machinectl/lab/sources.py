@@ -10,6 +10,11 @@ from machinectl.errors import LabError
 
 APT = Path("/etc/apt")
 
+DEBIAN_SUITES = {
+    *("bullseye", "bookworm", "trixie", "forky", "sid"),
+    *("oldoldstable", "oldstable", "stable", "testing", "unstable"),
+}
+
 
 @dataclass(frozen=True)
 class Source:
@@ -26,7 +31,19 @@ def read_sources(folder: Path = APT) -> list[Source]:
         if path.suffix in (".list", ".sources") and path.is_file():
             text = path.read_text(errors="replace")
             found.extend(parse_deb822(text) if path.suffix == ".sources" else parse_lines(text))
-    return found
+    return [Source(uri, one.suites) for one in found for uri in _resolve(one.uri)]
+
+
+def _resolve(uri: str) -> list[str]:
+    """Debian's cloud images name a file with a mirror a line (apt-transport-mirror(1))."""
+    path = re.match(r"mirror\+file:(?://)?(/.+)$", uri)
+    if not path:
+        return [uri]
+    try:
+        lines = Path(path[1]).read_text().splitlines()
+    except OSError:
+        return []
+    return [line.split()[0] for line in lines if line.strip() and not line.lstrip().startswith("#")]
 
 
 def parse_lines(text: str) -> list[Source]:
@@ -40,6 +57,8 @@ def parse_deb822(text: str) -> list[Source]:
     found: list[Source] = []
     for stanza in re.split(r"\n\s*\n", text):
         fields = dict(re.findall(r"^([A-Za-z-]+):[ \t]*(.*)$", stanza, re.MULTILINE))
+        if fields.get("Enabled", "yes").strip().lower() in ("no", "false", "0"):
+            continue
         if "deb" in fields.get("Types", "").split() and "main" in fields.get("Components", "").split():
             suites = tuple(fields.get("Suites", "").split())
             found.extend(Source(uri, suites) for uri in fields.get("URIs", "").split())
@@ -47,10 +66,18 @@ def parse_deb822(text: str) -> list[Source]:
 
 
 def debian_mirror(sources: list[Source]) -> str:
-    """The first source whose URI ends in /debian. Raises `LabError` on machines of other distributions."""
-    for source in sources:
-        if re.search(r"/debian/?$", source.uri):
-            return source.uri
+    """The URI that ends in /debian and has a Debian suite. Raises `LabError` on machines of other distributions.
+
+    Other projects' repositories may end in /debian and have a suite `bookworm` as well, but no updates for it.
+    """
+    uris = [source.uri for source in sources if re.search(r"/debian/?$", source.uri)]
+    suites = {uri: {one for source in sources if source.uri == uri for one in source.suites} for uri in uris}
+    for uri in uris:
+        if any(one.endswith("-updates") for one in suites[uri]):
+            return uri
+    for uri in uris:
+        if suites[uri] & DEBIAN_SUITES:
+            return uri
     raise LabError(
         "no Debian mirror in this machine's apt sources",
         why="the lab's hosts are Debian, made from the mirror that this machine uses itself",
@@ -71,16 +98,13 @@ def render_sources(suite: str, mirror: str, sources: list[Source]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def render_apt_conf(folder: Path = APT) -> str:
-    """The machine's proxies, no pointless downloads, and no complaint about a mirror that lags behind."""
+def render_apt_conf(dump: str) -> str:
+    """The machine's proxies out of `apt-config dump`, no pointless downloads, and no complaint about a mirror
+    that lags behind."""
     lines = [
         'Acquire::Check-Valid-Until "false";',
         'Acquire::Languages "none";',
         'APT::Install-Recommends "false";',
     ]
-    for path in [folder / "apt.conf", *sorted((folder / "apt.conf.d").glob("*"))]:
-        if path.is_file():
-            lines.extend(
-                re.findall(r"^Acquire::https?::Proxy\b.*;$", path.read_text(errors="replace"), re.MULTILINE)
-            )
+    lines.extend(re.findall(r'^Acquire::https?::Proxy(?:::[^ ]+)? "[^"]+";$', dump, re.MULTILINE))
     return "\n".join(lines) + "\n"

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from machinectl.errors import LabError
+from machinectl.lab.images import remove_image
 from machinectl.lab.lab import HostWish, Lab
 from machinectl.lab.settings import Settings
 
@@ -116,6 +117,89 @@ def test_down_leaves_nothing_behind(own):
     assert own.down() == []
 
 
+@pytest.mark.parametrize("killed", ["keeper", "nspawn", "leader"])
+def test_whatever_is_killed_the_next_up_heals_it(own, killed):
+    (host,) = own.up([HostWish("node1")])
+    host.run("echo kept > /root/kept && sync /root/kept")
+    before = host.leader
+    nspawn = int(Path(f"/proc/{host.keeper}/task/{host.keeper}/children").read_text().split()[0])
+    os.kill({"keeper": host.keeper, "nspawn": nspawn, "leader": before}[killed], signal.SIGKILL)
+    (again,) = own.up([HostWish("node1")])
+    assert again.leader not in (0, before)
+    assert again.run("cat /root/kept").stdout == "kept\n"
+    argv = f"{own.settings.bridge}-node1"
+    assert subprocess.run(["pgrep", "-cf", f"^systemd-nspawn.*{argv}"], capture_output=True, text=True, check=False, timeout=20).stdout == "1\n"  # fmt: skip
+
+
+@pytest.mark.parametrize("seconds", [0.3, 0.4, 0.6])
+def test_an_up_that_is_killed_is_finished_by_the_next(controller, own, seconds):
+    own.up([HostWish("warm")])
+    env = {
+        "MACHINECTL_LAB_DIR": str(own.settings.state),
+        "MACHINECTL_LAB_BRIDGE": own.settings.bridge,
+        "MACHINECTL_LAB_SUBNET": own.settings.subnet,
+    }
+    with pytest.raises(subprocess.TimeoutExpired):  # it ends with SIGKILL
+        controller.run("lab", "up", timeout=seconds, **env)
+    controller.run("lab", "up", **env)
+    for name in ("node1", "node2"):
+        assert controller.run("lab", "ssh", name, "--", "hostname", **env).stdout.strip() == name
+
+
+def test_a_fresh_host_does_not_inherit_the_machines_forwarding(own):
+    (host,) = own.up([HostWish("node1")])
+    assert host.run("cat /proc/sys/net/ipv4/ip_forward").stdout == "0\n"
+    host.run("echo net.ipv4.ip_forward=1 > /etc/sysctl.d/50-test.conf")
+    own.reboot("node1")
+    assert host.run("cat /proc/sys/net/ipv4/ip_forward").stdout == "1\n"
+
+
+def test_forwarding_is_as_it_was_when_the_last_lab_is_gone(own):
+    number = own.settings.bridge.removeprefix("mcown")
+    state = own.settings.state.with_name(f"{number}-second")
+    second = Lab(Settings(state, bridge=f"mcown{number}b", subnet=f"198.19.{int(number) + 64}.0/24"))
+    second.down()
+    own.up([HostWish("node1")])
+    found = json.loads((own.settings.state / "lab.json").read_text())["forwarding_before"]
+    try:
+        second.up([HostWish("node1")])
+        own.down()
+        assert json.loads((state / "lab.json").read_text())["forwarding_before"] == found
+        assert Path("/proc/sys/net/ipv4/ip_forward").read_text() == "1\n"  # the second lab needs it still
+    finally:
+        second.down()
+
+
+def test_engines_can_make_groups_in_the_old_cgroup_tree(own):
+    (host,) = own.up([HostWish("node1", cgroup="v1")])
+    host.run(
+        "mkdir /sys/fs/cgroup/memory/test && echo 33554432 > /sys/fs/cgroup/memory/test/memory.limit_in_bytes"
+    )
+    assert host.run("cat /sys/fs/cgroup/memory/test/memory.limit_in_bytes").stdout == "33554432\n"
+
+
+def test_down_spares_files_that_are_not_the_labs(own):
+    own.settings.state.mkdir(parents=True)
+    stranger = own.settings.state / "thesis.txt"
+    folder = own.settings.state / "hosts/notes"
+    folder.mkdir(parents=True)
+    stranger.write_text("years of work")
+    own.down()
+    own.up([HostWish("node1")])
+    own.down()
+    assert sorted(path.name for path in own.settings.state.iterdir()) == ["hosts", "thesis.txt"]
+    assert folder.is_dir()
+    folder.rmdir()
+    folder.parent.rmdir()
+    stranger.unlink()
+
+
+def test_an_image_that_hosts_run_from_stays(own):
+    own.up([HostWish("node1")])
+    with pytest.raises(LabError, match="hosts run from the image"):
+        remove_image(own.settings.cache, "bookworm")
+
+
 def test_a_lab_whose_record_is_lost_can_be_removed(own):
     own.up([HostWish("node1")])
     record = own.settings.state / "lab.json"
@@ -139,6 +223,19 @@ def test_a_clash_is_named_before_anything_changes(own, lab, make_host):
     with pytest.raises(LabError, match="not this lab's"):
         bridge.up([HostWish("node1")])
     assert not any(traces(own.settings).values())
+    assert own.hosts() == []
+    assert own.up([HostWish("node1")])[0].running  # what was refused has left no record that is in the way
+
+
+@pytest.mark.parametrize("route", [["blackhole"], ["unreachable"]])
+def test_a_route_to_nowhere_is_a_clash_too(own, route):
+    inside = own.settings.subnet.replace("/24", "/25")
+    subprocess.run(["ip", "route", "add", *route, inside], check=True, timeout=20)
+    try:
+        with pytest.raises(LabError, match="is in use on this machine"):
+            own.up([HostWish("node1")])
+    finally:
+        subprocess.run(["ip", "route", "del", *route, inside], check=True, timeout=20)
 
 
 def test_the_command_line(controller, own):
