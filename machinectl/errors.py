@@ -46,7 +46,8 @@ class MachinectlError(Exception):
         head = f"{self.machine}: {self.what}" if self.machine else self.what
         lines = [head]
         if self.why:
-            lines.append(f"  why: {self.why}")
+            # a journal's lines stay below the word that heads them
+            lines.append("  why: " + self.why.strip().replace("\n", "\n       "))
         if self.hint:
             lines.append(f"  try: {self.hint}")
         return "\n".join(lines)

@@ -100,6 +100,14 @@ class Host:
         finally:
             os.close(folder)
 
+    def free(self, folder: str) -> int:
+        """Bytes that root can still write below a folder; 0 also where no file can be made any more."""
+        path = self.path(folder)
+        while not path.exists():
+            path = path.parent
+        found = os.statvfs(path)
+        return found.f_bfree * found.f_frsize if found.f_ffree or not found.f_files else 0
+
     def remove(self, name: str) -> None:
         """No error where it is gone already."""
         self.path(name).unlink(missing_ok=True)

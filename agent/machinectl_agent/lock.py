@@ -7,7 +7,7 @@ import fcntl
 import json
 import os
 import time
-from typing import Callable, Iterator
+from typing import Callable, Iterator, TextIO
 
 from machinectl_agent.problems import Problem
 
@@ -24,8 +24,7 @@ def apply_lock(
 
     `who` is written into the file for the one who waits: user and host of the controller.
     """
-    os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)  # noqa: PTH103, PTH120 - a plain string
-    with open(path, "a+", encoding="utf-8") as stream:
+    with _opened(path) as stream:
         os.fchmod(stream.fileno(), 0o600)
         end = time.monotonic() + wait
         told = False
@@ -50,6 +49,19 @@ def apply_lock(
         stream.write(json.dumps({"pid": os.getpid(), "for": who}) + "\n")
         stream.flush()
         yield
+
+
+def _opened(path: str) -> TextIO:
+    try:
+        os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)  # noqa: PTH103, PTH120 - a plain string
+        return open(path, "a+", encoding="utf-8")
+    except OSError as error:
+        raise Problem(
+            "lock-failed",
+            f"{path} can't be made on the host",
+            why=str(error.strerror),
+            hint="make room in the host's /run (`df -h /run`, `df -i /run`), then run the same command again",
+        ) from error
 
 
 def _holder(path: str) -> str:

@@ -9,6 +9,7 @@ A run that changes nothing observes every phase once and is done.
 
 from __future__ import annotations
 
+import errno
 import time
 from typing import Any, Callable, Dict, List, Mapping, Sequence
 
@@ -52,9 +53,22 @@ def _apply_step(work: Work, step: Step, emit: Emit) -> None:
     try:
         step.apply(work)
     except OSError as error:
-        raise Problem("step-failed", f"{step.title}: {error.strerror or error}", why=str(error)) from error
+        raise Problem(
+            "step-failed",
+            f"can't {step.title.lstrip('+~-! ')}: {error.strerror or error}",
+            why=f"{error.filename or 'the host'}: {error.strerror or error}",
+            hint=_HINTS.get(error.errno or 0, "look at the file and its folder on the host")
+            + ", then run the same command again",
+        ) from error
     seconds = round(time.monotonic() - began, 3)
     emit({"event": "step", "id": step.id, "title": step.title, "state": "done", "seconds": seconds})
+
+
+_HINTS = {
+    errno.ENOSPC: "make room on the host (`df -h` and `df -i` there say where)",
+    errno.EDQUOT: "make room on the host (`quota` there says where)",
+    errno.EROFS: "mount the file system writable (`findmnt` on the host shows how it is)",
+}
 
 
 def _check_empty(host: Host, context: Context, phase: Phase) -> None:

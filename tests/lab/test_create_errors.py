@@ -60,6 +60,20 @@ CASES = (
         "free space in /var/cache/apt/archives",
     ),
     Case(
+        "no-room-for-package-lists",
+        "mount -t tmpfs -o size=1m tmpfs /var/lib/apt/lists",
+        "umount /var/lib/apt/lists",
+        "no room for the package lists",
+        "KiB are free",
+    ),
+    Case(
+        "no-room-for-the-lock",
+        "mkdir -p /run/machinectl && mount -t tmpfs -o nr_inodes=1 tmpfs /run/machinectl",
+        "umount /run/machinectl",
+        "/run/machinectl/apply.lock can't be made",
+        "No space left on device",
+    ),
+    Case(
         "sources-refuse",
         SPOIL_APT + "cat > /etc/apt/sources.list",
         MEND_APT,

@@ -77,7 +77,8 @@ def test_a_full_disk_in_a_step_is_a_problem_with_the_steps_title(context):
     full = OSError(28, "No space left on device")
     with pytest.raises(Problem, match="No space left on device") as failed:
         apply(work, about, (Counter("one", 1, trouble=full),), lambda _: None)
-    assert failed.value.what.startswith("+ one 0")
+    assert failed.value.what.startswith("can't one 0: ")
+    assert "df -h" in failed.value.hint
 
 
 class Broken(io.BytesIO):

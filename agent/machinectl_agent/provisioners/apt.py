@@ -59,6 +59,10 @@ _MISSING = re.compile(
 )
 _FETCH = re.compile(r"Failed to fetch|Could not resolve|Unable to fetch|Temporary failure resolving")
 _LOCKED = re.compile(r"Could not get lock|Unable to acquire the dpkg frontend lock|Unable to lock")
+LISTS = "/var/lib/apt/lists"
+LISTS_ROOM = 16 * 1024 * 1024
+"""Bytes; a suite's compressed list alone has about 9 MB."""
+
 _FULL = re.compile(r"No space left on device|don't have enough free space")
 _NOT_SIGNED = re.compile(r"NO_PUBKEY|is not signed|signatures? (couldn't be verified|were invalid)|EXPKEYSIG")
 
@@ -149,8 +153,13 @@ class Apt:
         self.log("fetching the package lists")
         apt_locks.wait_until_free(self.host, self.log)
         self.host.write(FAILED, "")
+        self._check_room()
         self._reach()
-        done = self._apt_get("update", deadline=UPDATE_DEADLINE)
+        try:
+            done = self._apt_get("update", deadline=UPDATE_DEADLINE)
+        except Problem:
+            self._check_room()
+            raise
         text = f"{done.stdout}\n{done.stderr}"
         self.update_errors = parse_update_errors(text)
         if _FULL.search(text):
@@ -160,6 +169,17 @@ class Apt:
             self.host.remove(FAILED)
         for line in self.update_errors[:3]:
             self.log(f"apt: {line}")
+
+    def _check_room(self) -> None:
+        """`apt-get update` does not end on a full disk: it has to be asked before, and after a deadline."""
+        free = self.host.free(LISTS)
+        if free < LISTS_ROOM:
+            raise Problem(
+                "disk-full",
+                f"no room for the package lists on the disk of {LISTS}",
+                why=f"{free // 1024} KiB are free, {LISTS_ROOM // 1024} KiB is the least",
+                hint="make room on the host (`df -h` there says where), then run the same command again",
+            )
 
     def _reach(self) -> None:
         if not self._reached:
