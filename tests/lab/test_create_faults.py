@@ -79,6 +79,7 @@ def test_two_runs_on_one_machine_wait_for_each_other(make_host, new_controller, 
     one, other = new_controller(), new_controller()
     host = make_host("twice", "bookworm")
     first = one.start("create", "--ip", host.ip, "--ssh-key", host.key, host.name)
+    assert "connecting" in first.stderr.readline()  # it holds the machine's lock from here on
     same = one.run("create", "--ip", host.ip, "--ssh-key", host.key, host.name, check=False)
     second = other.start("create", "--ip", host.ip, "--ssh-key", host.key, host.name)
     said = first.communicate(timeout=300)[1], second.communicate(timeout=300)[1]

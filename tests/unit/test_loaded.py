@@ -83,3 +83,12 @@ def test_a_copy_that_dockerd_has_outlived_is_made_again(host):
     assert known_good.restore(host)
     assert json.loads(host.read(daemon_json.FILE)) == {"dns": ["9.9.9.9"]}
     assert not known_good.restore(host)
+
+
+def test_a_reload_stays_a_reload_after_the_file_has_been_written(host):
+    """dockerd was started by the boot: the plan says reload, and writing the file must not make it a restart."""
+    wanted = files(host, mtu=1400, labels=["a=2"])
+    assert loaded.compare(host, PID, wanted).verdict == "reload"
+    known_good.keep(host)
+    host.write(daemon_json.FILE, wanted[daemon_json.FILE])
+    assert loaded.compare(host, PID, wanted) == loaded.Loaded("reload", "labels")

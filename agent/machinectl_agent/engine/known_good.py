@@ -26,7 +26,10 @@ def keep(host: Host) -> None:
     It is not when dockerd has been started after it and has loaded all that is on the disk now: then a run was
     killed between the restart and `forget`, or somebody has put things right by hand.
     """
-    if host.exists(COPY) and not _outdated(host):
+    pid = _dockerd(host)
+    if pid:
+        loaded.settle(host, pid)
+    if host.exists(COPY) and not (pid and loaded.started_after(host, pid, (COPY, *loaded.FILES))):
         return
     files: Dict[str, Optional[List[object]]] = {}
     for name in FILES:
@@ -36,11 +39,9 @@ def keep(host: Host) -> None:
     host.write(COPY, json.dumps(files) + "\n", 0o600)
 
 
-def _outdated(host: Host) -> bool:
+def _dockerd(host: Host) -> int:
     pid = (host.read("/run/docker.pid") or "").strip()
-    if not pid.isdigit() or not host.exists(f"/proc/{pid}/stat"):
-        return False
-    return not any(loaded.newer(host, name, int(pid)) for name in (COPY, *loaded.FILES))
+    return int(pid) if pid.isdigit() and host.exists(f"/proc/{pid}/stat") else 0
 
 
 def forget(host: Host) -> None:

@@ -84,6 +84,20 @@ def _names(paths: Sequence[str]) -> str:
     return ", ".join(path.rpartition("/")[2] for path in paths)
 
 
+def settle(host: Host, pid: int) -> None:
+    """Records what a dockerd that somebody else started has loaded: to be called before our first write, which
+    makes a file newer than dockerd and its old text unknown."""
+    record = _read(host)
+    if record is None or record.get("process") != process_identity(host, pid):
+        if started_after(host, pid, FILES):
+            remember(host, pid)
+
+
+def started_after(host: Host, pid: int, names: Sequence[str]) -> bool:
+    """dockerd has begun after the last change of every one of these files."""
+    return not any(newer(host, name, pid) for name in names)
+
+
 def remember(host: Host, pid: int) -> None:
     """To be called right after a start or reload that went well."""
     document = {
