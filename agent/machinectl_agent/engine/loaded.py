@@ -88,9 +88,9 @@ def settle(host: Host, pid: int) -> None:
     """Records what a dockerd that somebody else started has loaded: to be called before our first write, which
     makes a file newer than dockerd and its old text unknown."""
     record = _read(host)
-    if record is None or record.get("process") != process_identity(host, pid):
-        if started_after(host, pid, FILES):
-            remember(host, pid)
+    known = record is not None and record.get("process") == process_identity(host, pid)
+    if not known and started_after(host, pid, FILES):
+        remember(host, pid)
 
 
 def started_after(host: Host, pid: int, names: Sequence[str]) -> bool:
