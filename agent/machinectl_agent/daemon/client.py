@@ -51,6 +51,8 @@ def _exchange(one: socket.socket, request: bytes, end: float) -> bytes:
 
 
 def _result(text: bytes) -> Dict[str, Any]:
+    if not text:  # killed between our connect, which the kernel answers, and its accept
+        raise Problem("daemon-silent", "the agent's daemon does not answer", why="it closed without a word")
     try:
         messages = [wire.decode(line) for line in text.splitlines()]
     except wire.WireError as error:
