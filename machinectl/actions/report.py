@@ -16,7 +16,6 @@ class Report:
     def __init__(self, machine: str, *, quiet: bool = False) -> None:
         self.machine = machine
         self.quiet = quiet
-        self.planned = 0
 
     def line(self, text: str) -> None:
         if self.quiet:
@@ -34,7 +33,6 @@ class Report:
             facts = message["facts"]
             self.line(f"{facts['os_name']}, {facts['arch']}, Python {facts['python']}")
         elif kind == "plan":
-            self.planned = len(message["steps"])
             self.line(plan_summary(message["steps"]))
         elif kind == "step" and message.get("state") == "done":
             self.line(f"{message['title']} ({message['seconds']:.1f} s)")
