@@ -17,7 +17,7 @@ from pathlib import Path
 
 from machinectl.errors import AgentFailed
 
-THIRD_PARTY = ("jinja2", "markupsafe")
+THIRD_PARTY = ("jinja2", "markupsafe", "dnslib", "pyroute2")
 """Distributions that travel along; markupsafe falls back to Python without its compiled part."""
 
 MAIN = b"""import sys
