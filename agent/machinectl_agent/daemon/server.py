@@ -38,7 +38,7 @@ def serve(settings: Optional[Settings] = None, systemd: Optional[Systemd] = None
     journal = Journal()
     threading.stack_size(256 * 1024)
     try:
-        with _only_one(settings.socket):
+        with only_one(settings.socket):
             _serve(settings, journal, Supervisor(settings, journal, systemd or Systemd(settings.unit)))
     except Problem as problem:
         journal.say("error", f"{problem.what}: {problem.why}")
@@ -140,7 +140,7 @@ def open_socket(path: str) -> socket.socket:
     return listener
 
 
-def _only_one(path: str) -> TextIO:
+def only_one(path: str) -> TextIO:
     """A lock beside the socket, held until the file is closed. Raises `Problem` `daemon-running`."""
     folder = os.path.dirname(path)  # noqa: PTH120 - no pathlib here
     os.makedirs(folder, mode=0o700, exist_ok=True)  # noqa: PTH103

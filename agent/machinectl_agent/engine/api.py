@@ -6,7 +6,7 @@ import http.client
 import json
 import socket
 import time
-from typing import Any, Callable
+from typing import Any, Callable, Optional
 
 SOCKET = "/run/docker.sock"
 
@@ -15,8 +15,10 @@ class ApiError(Exception):
     """dockerd did not answer, or with an error; the text says which."""
 
 
-class _UnixConnection(http.client.HTTPConnection):
-    def __init__(self, path: str, deadline: float) -> None:
+class UnixConnection(http.client.HTTPConnection):
+    """HTTP over a unix socket; `deadline` (seconds) is for each wait, None waits for ever."""
+
+    def __init__(self, path: str, deadline: Optional[float]) -> None:
         super().__init__("docker", timeout=deadline)
         self._path = path
 
@@ -31,7 +33,7 @@ def get(path: str, *, deadline: float = 5.0, unix_socket: str = SOCKET) -> Any:
 
     No version in the path: the engine then uses its own newest (Docker Engine API, "Versioned API").
     """
-    connection = _UnixConnection(unix_socket, deadline)
+    connection = UnixConnection(unix_socket, deadline)
     try:
         connection.request("GET", path)
         answer = connection.getresponse()

@@ -1,0 +1,48 @@
+"""The parts that dockerd's calls, the replication and the reconcile all work with."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Callable, Optional, Set
+
+from machinectl_agent.daemon.journal import Journal
+from machinectl_agent.network.engine import Engine
+from machinectl_agent.network.fabric import Fabric
+from machinectl_agent.network.follower import Follower
+from machinectl_agent.network.ledger import Ledger
+from machinectl_agent.network.records import Layout, NetworkRecord
+from machinectl_agent.network.registry.registry import Registry
+from machinectl_agent.network.settings import Settings
+from machinectl_agent.network.view import View
+
+
+@dataclass
+class Core:
+    """Made once by the service. What is callable here is set by the part that does it."""
+
+    settings: Settings
+    journal: Journal
+    layout: Layout
+    registry: Registry
+    ledger: Ledger
+    view: View
+    fabric: Fabric
+    follower: Follower
+    engine: Engine
+    engine_up: bool = False
+    """The stream of events is connected: only then dockerd may be asked."""
+    leaving: bool = False
+    """The machine is no longer a member: nothing is replicated or put back."""
+    removing: Set[str] = field(default_factory=set)
+    """Docker ids of networks that the agent itself removes here: their removal is not the user's."""
+    wake: Callable[[str], None] = lambda _network: None
+    """Compares a network in Docker with etcd soon; empty: all of them."""
+    learn: Callable[[str, str], None] = lambda _docker_id, _endpoint: None
+    """Finds out the name of an endpoint's container soon."""
+    reconcile: Callable[[], None] = lambda: None
+    """Everything, soon."""
+
+    def record(self, docker_id: str) -> Optional[NetworkRecord]:
+        """The network behind one of Docker's, as etcd says it now or as it was known last."""
+        known = self.ledger.network(docker_id)
+        return (self.view.network(known.id) or known) if known else None

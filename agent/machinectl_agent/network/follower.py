@@ -1,0 +1,76 @@
+"""The thread that follows etcd: watch → view → kernel, DNS and replication."""
+
+from __future__ import annotations
+
+import threading
+from typing import Callable, Set
+
+from machinectl_agent.daemon.journal import Journal
+from machinectl_agent.kv.interface import Trouble, Watch
+from machinectl_agent.network.fabric import Fabric
+from machinectl_agent.network.records import Layout
+from machinectl_agent.network.view import Moved, View
+
+
+class Follower:
+    """Owns the watch."""
+
+    def __init__(self, watch: Watch, layout: Layout, view: View, fabric: Fabric, journal: Journal) -> None:
+        self._watch = watch
+        self._layout = layout
+        self._view = view
+        self._fabric = fabric
+        self._journal = journal
+        self._followed: Set[str] = set()
+        self._lock = threading.Lock()
+        self.trouble = ""
+        """How etcd is away; empty: it is not."""
+        self.on_moved: Callable[[Moved], None] = lambda _moved: None
+        self.on_back: Callable[[], None] = lambda: None
+        """Called when etcd is there again."""
+
+    def start(self) -> None:
+        for prefix in (self._layout.machines, self._layout.alives, self._layout.networks):
+            self._watch.add(prefix)
+        threading.Thread(target=self.run, name="follower", daemon=True).start()
+
+    def follow(self, network: str) -> None:
+        """Its endpoints are watched from now on."""
+        with self._lock:
+            self._followed.add(network)
+            self._watch.add(self._layout.endpoints(network))
+
+    def unfollow(self, network: str) -> None:
+        with self._lock:
+            self._followed.discard(network)
+            self._watch.remove(self._layout.endpoints(network))
+            self._view.forget(network)
+
+    def followed(self) -> Set[str]:
+        with self._lock:
+            return set(self._followed)
+
+    def run(self) -> None:
+        """Until the watch is closed."""
+        for item in self._watch:
+            if isinstance(item, Trouble):
+                self._say(item.text)
+                continue
+            moved = self._view.apply(item)
+            if moved is None or (moved.kind == "endpoints" and moved.network not in self._followed):
+                continue
+            try:
+                self._fabric.follow(moved)
+                self.on_moved(moved)
+            except Exception as error:  # one bad change must not end the following of all others
+                self._journal.say("error", f"a fault of the agent's own while it followed etcd: {error!r}")
+
+    def _say(self, text: str) -> None:
+        if text and not self.trouble:
+            self._journal.say("warning", f"etcd is away: {text}; networks go on with what is known")
+        elif self.trouble and not text:
+            self._journal.say("notice", "etcd is there again")
+        back = self.trouble and not text
+        self.trouble = text
+        if back:
+            self.on_back()

@@ -1,0 +1,104 @@
+"""The machine's own address on the underlay, and the MTU of the link that has it. No netlink, no child process."""
+
+from __future__ import annotations
+
+import fcntl
+import ipaddress
+import socket
+import struct
+from typing import Dict, Sequence
+from urllib.parse import urlsplit
+
+VXLAN_IPV4 = 50
+"""Bytes: outer IPv4 20, UDP 8, VXLAN 8, inner Ethernet 14 (RFC 7348, section 5)."""
+VXLAN_IPV6 = 70
+DEFAULT_MTU = 1500
+
+_SIOCGIFCONF = 0x8912  # include/uapi/linux/sockios.h
+_IFREQ = 40
+"""sizeof(struct ifreq) on 64-bit Linux."""
+
+
+def is_here(address: str) -> bool:
+    """Whether this host has the address: only then a socket can be bound to it."""
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    try:
+        with socket.socket(family, socket.SOCK_DGRAM) as one:
+            one.bind((address, 0))
+    except OSError:
+        return False
+    return True
+
+
+def address_towards(endpoints: Sequence[str]) -> str:
+    """The address that packets to the first reachable of these URLs are sent from; empty where no route
+    leads there. Nothing is sent: connecting a UDP socket only looks the route up."""
+    for url in endpoints:
+        host = urlsplit(url).hostname or ""
+        try:
+            family, kind, _, _, target = socket.getaddrinfo(host, 9, type=socket.SOCK_DGRAM)[0]
+            with socket.socket(family, kind) as one:
+                one.connect(target)
+                found = str(one.getsockname()[0])
+        except OSError:
+            continue
+        if not ipaddress.ip_address(found).is_loopback:
+            return found
+    return ""
+
+
+def vtep_address(wanted: str, endpoints: Sequence[str]) -> str:
+    """The configured address while the host has it, else the one that leads to etcd: a host that came back with
+    another address goes on with that."""
+    if wanted and is_here(wanted):
+        return wanted
+    return address_towards(endpoints) or wanted
+
+
+def link_mtu(address: str) -> int:
+    """MTU in bytes of the link that has the address; 1500 where it can't be told."""
+    name = (_ipv6_links() if ":" in address else _ipv4_links()).get(str(ipaddress.ip_address(address)))
+    try:
+        with open(f"/sys/class/net/{name}/mtu", encoding="ascii") as stream:
+            return int(stream.read())
+    except (OSError, ValueError):
+        return DEFAULT_MTU
+
+
+def container_mtu(wanted: int, address: str) -> int:
+    """Of a container's interface: as the network says it, or what the underlay leaves after VXLAN's headers."""
+    return wanted or link_mtu(address) - (VXLAN_IPV6 if ":" in address else VXLAN_IPV4)
+
+
+def _ipv4_links() -> Dict[str, str]:
+    """Address → link name, all of them (netdevice(7), SIOCGIFCONF)."""
+    space = bytearray(_IFREQ * 1024)
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as one:
+        buffer = (memoryview(space), len(space))
+        address = _address_of(buffer[0])
+        answer = fcntl.ioctl(one.fileno(), _SIOCGIFCONF, struct.pack("iL", len(space), address))
+        used = struct.unpack("iL", answer)[0]
+    found = {}
+    for start in range(0, used, _IFREQ):
+        name = bytes(space[start : start + 16]).rstrip(b"\0").decode().partition(":")[0]
+        found[socket.inet_ntoa(bytes(space[start + 20 : start + 24]))] = name
+    return found
+
+
+def _address_of(space: memoryview) -> int:
+    import ctypes  # noqa: PLC0415 - only here: the ioctl wants a pointer
+
+    return ctypes.addressof(ctypes.c_char.from_buffer(space))
+
+
+def _ipv6_links() -> Dict[str, str]:
+    """The same from /proc/net/if_inet6: address, index, prefix length, scope, flags, name."""
+    found = {}
+    try:
+        with open("/proc/net/if_inet6", encoding="ascii") as stream:
+            for line in stream:
+                digits, *_, name = line.split()
+                found[str(ipaddress.IPv6Address(bytes.fromhex(digits)))] = name
+    except OSError:
+        pass
+    return found
