@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass, field
-from typing import Any, Dict, Mapping, Tuple
+from typing import Any, Dict, Mapping, Optional, Tuple
 
 from machinectl_agent.engine.options import (
     CREATE_OPTIONS,
@@ -23,6 +23,7 @@ from machinectl_agent.redact import redact_document
 
 __all__ = [
     "CREATE_OPTIONS",
+    "ClusterStoreSpec",
     "EngineSpec",
     "HostSpec",
     "OptionError",
@@ -52,6 +53,24 @@ class PackageFile:
 
 
 @dataclass(frozen=True)
+class ClusterStoreSpec:
+    """Docker's own overlay networks over etcd's v2 API (Engine before 23). PEM texts; `key` is a secret.
+
+    All three are empty where etcd speaks plain http, which only its owner can have asked for.
+    """
+
+    endpoints: Tuple[str, ...]
+    """etcd's client URLs, `https://10.0.0.1:2379`."""
+    advertise: str
+    """`IP:PORT` that the other engines find this one by; the address must be on the host."""
+    prefix: str = ""
+    """Path in etcd; empty: Docker's own keys are at the root, /docker/nodes and /docker/network."""
+    ca: str = ""
+    cert: str = ""
+    key: str = field(default="", repr=False)
+
+
+@dataclass(frozen=True)
 class EngineSpec:
     """How Docker Engine is installed and configured."""
 
@@ -71,6 +90,8 @@ class EngineSpec:
     """Address that dockerd listens on, IPv6 in brackets; `[::]` is IPv4 and IPv6."""
     adopt: bool = False
     """Never install or upgrade: the engine that is there is taken as it is."""
+    cluster: Optional[ClusterStoreSpec] = None
+    """Classic mode."""
 
 
 @dataclass(frozen=True)
@@ -113,6 +134,8 @@ class Spec:
         document["tls"]["server_key"] = "(secret)"
         document["engine"]["options"] = redact_document(dict(self.engine.options))
         document["engine"]["env"] = dict.fromkeys(self.engine.env, "(hidden)")
+        if self.engine.cluster:
+            document["engine"]["cluster"]["key"] = "(secret)"
         return document
 
     @classmethod
@@ -123,6 +146,9 @@ class Spec:
         engine["packages"] = tuple(
             _typed(PackageFile, one, "engine.packages") for one in engine.get("packages", ())
         )
+        if engine.get("cluster") is not None:
+            cluster = _fields(ClusterStoreSpec, engine["cluster"], "engine.cluster")
+            engine["cluster"] = ClusterStoreSpec(**{**cluster, "endpoints": tuple(cluster["endpoints"])})
         return cls(
             name=str(top["name"]),
             engine=EngineSpec(**engine),
@@ -139,6 +165,7 @@ _SHAPES: Dict[str, tuple[type, ...]] = {
     "Mapping[str, Any]": (dict,),
     "Mapping[str, str]": (dict,),
     "Tuple[PackageFile, ...]": (list, tuple),
+    "Tuple[str, ...]": (list, tuple),
 }
 
 

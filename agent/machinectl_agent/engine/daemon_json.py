@@ -6,7 +6,7 @@ import json
 from dataclasses import asdict, dataclass
 from typing import Any, Dict, Mapping
 
-from machinectl_agent.engine import unit
+from machinectl_agent.engine import cluster_store, unit
 from machinectl_agent.engine.merge import Record, merge, parse_document, render_document
 from machinectl_agent.host import Host
 from machinectl_agent.spec import EngineSpec
@@ -114,6 +114,8 @@ def _ours(seen: Seen, engine: EngineSpec) -> Dict[str, Any]:
     }
     if not seen.swarm:
         wish["live-restore"] = True
+    if engine.cluster:
+        wish.update(cluster_store.options(engine.cluster))
     return wish
 
 

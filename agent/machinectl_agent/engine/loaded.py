@@ -15,7 +15,7 @@ import time
 from dataclasses import dataclass
 from typing import Any, Dict, Mapping, Optional, Sequence
 
-from machinectl_agent.engine import daemon_json, unit
+from machinectl_agent.engine import cluster_store, daemon_json, unit
 from machinectl_agent.engine.merge import changed_keys, parse_document
 from machinectl_agent.engine.options import reloads
 from machinectl_agent.host import Host
@@ -28,6 +28,7 @@ FILES = (
     daemon_json.CA,
     daemon_json.CERT,
     daemon_json.KEY,
+    *cluster_store.FILES,
 )
 
 

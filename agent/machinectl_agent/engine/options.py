@@ -32,6 +32,20 @@ class Option:
     create: str = ""
     """create's own flag for it, where there is one: `--engine-registry-mirror`."""
     help: str = ""
+    until: int = 0
+    """The first major version of Docker Engine that does not have it any more; 0: all of them have it."""
+    instead: str = ""
+    """What to use on those."""
+
+
+_OUR_NETWORKS = (
+    "`machinectl network join NAME` without --driver: machinectl's own networks need no cluster-store"
+)
+
+
+def _cluster(flag: str, key: str, kind: str) -> Option:
+    # a reload takes a cluster-store over where there was none, refuses another one, and never ends it: restart
+    return Option(flag, key, kind, until=23, instead=_OUR_NETWORKS)
 
 
 def _reload(flag: str, key: str, kind: str, create: str = "", text: str = "") -> Option:
@@ -94,9 +108,9 @@ TABLE: Tuple[Option, ...] = (
     Option("bridge-accept-fwmark", "bridge-accept-fwmark", TEXT),
     Option("cdi-spec-dir", "cdi-spec-dirs", LIST),
     Option("cgroup-parent", "cgroup-parent", TEXT),
-    Option("cluster-advertise", "cluster-advertise", TEXT, True),
-    Option("cluster-store", "cluster-store", TEXT, True),
-    Option("cluster-store-opt", "cluster-store-opts", MAP, True),
+    _cluster("cluster-advertise", "cluster-advertise", TEXT),
+    _cluster("cluster-store", "cluster-store", TEXT),
+    _cluster("cluster-store-opt", "cluster-store-opts", MAP),
     Option("containerd", "containerd", TEXT),
     Option("containerd-namespace", "containerd-namespace", TEXT),
     Option("containerd-plugins-namespace", "containerd-plugin-namespace", TEXT),
@@ -278,6 +292,15 @@ def reloads(key: str) -> bool:
     """A SIGHUP makes dockerd take over a change of this key."""
     option = BY_KEY.get(key)
     return option is not None and option.reloads
+
+
+def removed(keys: Iterable[str], version: str) -> Optional[Option]:
+    """The first of these daemon.json keys that an engine of this version (`26.1.5`) no longer has."""
+    major = version.lstrip("v").partition(".")[0]
+    if not major.isdigit():
+        return None
+    found = (BY_KEY.get(key) for key in sorted(keys))
+    return next((one for one in found if one and 0 < one.until <= int(major)), None)
 
 
 def _map_value(option: Option, key: str, value: str) -> Any:

@@ -5,10 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Callable, List
 
-from machinectl_agent.engine import daemon_json, known_good, unit
+from machinectl_agent.engine import cluster_store, daemon_json, known_good, unit
+from machinectl_agent.engine.options import removed
 from machinectl_agent.host import Host
 from machinectl_agent.phases.base import Context, Step, Work, text_diff
 from machinectl_agent.problems import Problem
+from machinectl_agent.provisioners.installed import engine_version
 from machinectl_agent.redact import redact_text
 
 
@@ -18,6 +20,8 @@ class Seen:
 
     files: daemon_json.Seen
     dockerd: str
+    version: str
+    """Of the installed engine; looked up only where an option is wanted that newer ones don't have."""
 
 
 class EngineConfigPhase:
@@ -26,9 +30,13 @@ class EngineConfigPhase:
     name = "engine-config"
 
     def observe(self, host: Host, context: Context) -> Seen:
-        return Seen(daemon_json.observe(host), host.which("dockerd"))
+        seldom = removed(_keys(context), "999") is not None
+        version = engine_version(host) if seldom else ""
+        return Seen(daemon_json.observe(host), host.which("dockerd"), version)
 
     def plan(self, seen: Seen, context: Context) -> List[Step]:
+        for version in (seen.version, context.spec.engine.version):
+            _refuse_removed(_keys(context), version)
         files, wanted = seen.files, daemon_json.wanted(seen.files, context.spec.engine)
         after = "" if seen.dockerd else "after install: "
         steps = []
@@ -59,6 +67,24 @@ class EngineConfigPhase:
 
     def _write(self, name: str, title: str, text: str, mode: int, diff: str = "") -> Step:
         return Step(f"{self.name}/write {name}", f"~ {title}", _writer(name, text, mode), diff)
+
+
+def _keys(context: Context) -> List[str]:
+    """The keys of daemon.json that are wished for."""
+    engine = context.spec.engine
+    return [*engine.options, *(cluster_store.options(engine.cluster) if engine.cluster else ())]
+
+
+def _refuse_removed(keys: List[str], version: str) -> None:
+    """Every phase plans before the first one applies: nothing has changed by then, no package either."""
+    option = removed(keys, version)
+    if option:
+        raise Problem(
+            "engine-option-removed",
+            f"Docker Engine {version} has no {option.key} any more",
+            why=f"Docker removed it in Engine {option.until}",
+            hint=option.instead,
+        )
 
 
 def _writer(name: str, text: str, mode: int) -> Callable[[Work], None]:

@@ -10,11 +10,11 @@ import json
 from dataclasses import dataclass
 from typing import Any, List, Mapping
 
-from machinectl_agent.engine import api, daemon_json, known_good, loaded, unit
+from machinectl_agent.engine import api, cluster_store, daemon_json, known_good, loaded, unit
 from machinectl_agent.host import Host
 from machinectl_agent.phases.base import Context, Step, Work
 from machinectl_agent.problems import Problem
-from machinectl_agent.spec import TlsSpec
+from machinectl_agent.spec import Spec
 
 START_DEADLINE = 120.0
 """Seconds; dockerd with many containers and a slow disk takes its time."""
@@ -52,7 +52,7 @@ class EngineServicePhase:
         wanted = daemon_json.wanted(daemon_json.observe(host), context.spec.engine)
         return Seen(
             unit=shown,
-            loaded=loaded.compare(host, pid if running else 0, wanted_files(wanted, context.spec.tls)),
+            loaded=loaded.compare(host, pid if running else 0, wanted_files(wanted, context.spec)),
             live_restore_wanted=bool(wanted.document.get("live-restore")),
             live_restore=bool(engine.get("LiveRestoreEnabled")),
             containers=int(engine.get("ContainersRunning", 0)),
@@ -85,8 +85,9 @@ class EngineServicePhase:
         return steps
 
 
-def wanted_files(wanted: daemon_json.Wanted, tls: TlsSpec) -> Mapping[str, str]:
+def wanted_files(wanted: daemon_json.Wanted, spec: Spec) -> Mapping[str, str]:
     """Every file that dockerd reads at start, as it should be: path → text."""
+    tls = spec.tls
     return {
         daemon_json.FILE: wanted.text,
         unit.DROP_IN: wanted.drop_in,
@@ -94,6 +95,7 @@ def wanted_files(wanted: daemon_json.Wanted, tls: TlsSpec) -> Mapping[str, str]:
         daemon_json.CA: tls.ca,
         daemon_json.CERT: tls.server,
         daemon_json.KEY: tls.server_key,
+        **cluster_store.texts(spec.engine.cluster),
     }
 
 

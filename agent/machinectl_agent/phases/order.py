@@ -6,6 +6,7 @@ from typing import Tuple
 
 from machinectl_agent.phases.agent import AgentPhase
 from machinectl_agent.phases.base import Phase
+from machinectl_agent.phases.cluster_store import ClusterStoreGonePhase, ClusterStorePhase
 from machinectl_agent.phases.containers import ContainersPhase
 from machinectl_agent.phases.engine_config import EngineConfigPhase
 from machinectl_agent.phases.engine_service import EngineServicePhase
@@ -17,7 +18,9 @@ PHASES: Tuple[Phase, ...] = (
     SystemPhase(),
     PackagesPhase(),
     TlsPhase(),
+    ClusterStorePhase(),
     EngineConfigPhase(),
+    ClusterStoreGonePhase(),
     EngineServicePhase(),
     ContainersPhase(),
     AgentPhase(),
