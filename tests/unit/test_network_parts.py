@@ -1,0 +1,308 @@
+"""The network service's parts that need neither etcd nor dockerd nor root."""
+
+from __future__ import annotations
+
+import io
+import json
+import socket
+import threading
+from pathlib import Path
+
+import pytest
+
+from machinectl_agent.daemon.journal import Journal
+from machinectl_agent.kv.interface import Change, KeyValue, KvUnavailable, Snapshot
+from machinectl_agent.network import underlay
+from machinectl_agent.network.driver import mac_of, own_options, wanted_mac
+from machinectl_agent.network.engine import parse_network, render_network
+from machinectl_agent.network.ipam import check_space
+from machinectl_agent.network.ledger import Ledger
+from machinectl_agent.network.names import parse_container
+from machinectl_agent.network.plugin import Plugin, answer_call, bound_socket, passed_socket
+from machinectl_agent.network.records import (
+    EndpointRecord,
+    Layout,
+    MachineRecord,
+    NetworkRecord,
+    Pool,
+    decode,
+    encode,
+)
+from machinectl_agent.network.settings import Settings, load
+from machinectl_agent.network.view import View
+from machinectl_agent.network.worker import Worker
+from machinectl_agent.problems import Problem
+
+NETWORK = NetworkRecord(
+    id="n" * 64, name="demo", vni=4097, pools=(Pool("10.77.1.0/24", "10.77.1.128/25", "10.77.1.1"),),
+    internal=True, labels={"a": "b"}, options={"machinectl.mtu": "1400"}, on=("node1",), creator="m1",
+)  # fmt: skip
+ENDPOINT = EndpointRecord("e1" * 32, NETWORK.id, "m1", "10.77.1.2", "", "02:42:0a:4d:01:02", "web", ("www",))
+
+
+def test_records_survive_their_json():
+    for record in (NETWORK, ENDPOINT, MachineRecord("m1", "node1", "10.0.0.1")):
+        assert decode(type(record), encode(record)) == record
+
+
+def test_a_record_of_a_newer_agent_is_read():
+    text = json.dumps({**json.loads(encode(ENDPOINT)), "colour": "red"}).encode()
+    assert decode(EndpointRecord, text) == ENDPOINT
+    with pytest.raises(ValueError, match="no NetworkRecord"):
+        decode(NetworkRecord, b"[]")
+
+
+class TestLedger:
+    def test_what_is_written_is_there_for_the_next_process(self, tmp_path):
+        path = str(tmp_path / "sub/ledger.json")
+        ledger = Ledger(path, clock=lambda: 5.0)
+        ledger.put_network("d" * 64, NETWORK)
+        ledger.put_endpoint(ENDPOINT)
+        ledger.set_sandbox(ENDPOINT.id, "/var/run/docker/netns/1")
+        again = Ledger(path)
+        assert again.network("d" * 64) == NETWORK
+        assert again.network(NETWORK.id) == NETWORK
+        local = again.endpoint(ENDPOINT.id)
+        assert local and (local.record, local.sandbox, local.since) == (
+            ENDPOINT,
+            "/var/run/docker/netns/1",
+            5.0,
+        )
+        assert (tmp_path / "sub/ledger.json").stat().st_mode & 0o777 == 0o600
+
+    def test_a_damaged_file_counts_as_none(self, tmp_path):
+        (tmp_path / "ledger.json").write_text('{"ids": {"a"')
+        assert Ledger(str(tmp_path / "ledger.json")).endpoints() == []
+
+    def test_the_networks_of_a_container(self, tmp_path):
+        ledger = Ledger(str(tmp_path / "l"))
+        ledger.put_endpoint(ENDPOINT)
+        ledger.put_endpoint(EndpointRecord("e2", "n2", "m1", "10.77.2.2", "", "02:42:0a:4d:02:02"))
+        assert ledger.sandboxes() == {ENDPOINT.id: [NETWORK.id], "e2": ["n2"]}
+        for endpoint in (ENDPOINT.id, "e2"):
+            ledger.set_sandbox(endpoint, "/s")
+        assert ledger.sandboxes() == {ENDPOINT.id: [NETWORK.id, "n2"], "e2": [NETWORK.id, "n2"]}
+        assert [one.record.id for one in ledger.neighbours("/s")] == [ENDPOINT.id, "e2"]
+        assert ledger.neighbours("") == []
+
+    def test_a_network_is_gone_with_its_last_docker_network(self, tmp_path):
+        ledger = Ledger(str(tmp_path / "l"))
+        ledger.put_network("d1", NETWORK)
+        ledger.put_network("d2", NETWORK)
+        ledger.drop_network("d1")
+        assert ledger.networks() == {NETWORK.id: NETWORK}
+        ledger.drop_network("d2")
+        assert ledger.networks() == {}
+
+
+class TestView:
+    layout = Layout("/x/")
+
+    def snapshot(self, prefix, **records):
+        items = tuple(KeyValue(prefix + name, encode(one)) for name, one in records.items())
+        return Snapshot(prefix, 7, items)
+
+    def test_snapshot_and_changes(self):
+        view, prefix = View(self.layout), self.layout.endpoints(NETWORK.id)
+        moved = view.apply(self.snapshot(prefix, **{ENDPOINT.id: ENDPOINT}))
+        assert moved and (moved.kind, moved.network, moved.whole) == ("endpoints", NETWORK.id, True)
+        gone = view.apply(Change(prefix, prefix + ENDPOINT.id, None, 8))
+        assert gone and gone.before == ENDPOINT and gone.after is None
+        assert view.endpoints(NETWORK.id) == []
+        assert view.apply(Change(prefix, prefix + ENDPOINT.id, None, 9)) is None
+        assert view.revision == 9
+
+    def test_a_bad_record_takes_no_other_with_it(self):
+        view, prefix = View(self.layout), self.layout.networks
+        view.apply(
+            Snapshot(
+                prefix, 1, (KeyValue(prefix + "bad", b"{"), KeyValue(prefix + NETWORK.id, encode(NETWORK)))
+            )
+        )
+        assert view.networks() == {NETWORK.id: NETWORK}
+
+    def test_nobody_is_dead_before_both_lists_are_known(self):
+        view = View(self.layout)
+        view.apply(self.snapshot(self.layout.machines, m1=MachineRecord("m1", "a", "10.0.0.1")))
+        assert view.dead() == set()
+        view.apply(Snapshot(self.layout.alives, 1, ()))
+        assert view.dead() == {"m1"}
+        view.apply(Change(self.layout.alives, self.layout.alives + "m1", b"", 2))
+        assert view.dead() == set()
+
+    def test_waiting_for_a_snapshot(self):
+        view = View(self.layout)
+        assert not view.wait_for(self.layout.networks, 0.01)
+        threading.Timer(0.05, view.apply, [Snapshot(self.layout.networks, 1, ())]).start()
+        assert view.wait_for(self.layout.networks, 5)
+
+
+def test_a_replica_and_back():
+    wanted = render_network(NETWORK)
+    assert wanted["IPAM"]["Config"] == [
+        {"Subnet": "10.77.1.0/24", "IPRange": "10.77.1.128/25", "Gateway": "10.77.1.1"}
+    ]
+    assert wanted["Internal"] is True
+    assert wanted["Options"] == {"machinectl.mtu": "1400", "machinectl.id": NETWORK.id}
+    found = parse_network({"Id": "d1", "Name": "demo", "Options": wanted["Options"]})
+    assert (found.id, found.replica) == (NETWORK.id, True)
+    assert parse_network({"Id": "d1", "Name": "demo", "Options": None}).id == "d1"
+
+
+def test_names_of_a_container():
+    inspected = {
+        "Id": "0123456789abcdef", "Name": "/web",
+        "NetworkSettings": {"Networks": {
+            "demo": {"EndpointID": "e1", "Aliases": ["www", "0123456789ab"], "DNSNames": ["web", "www", "api"]},
+            "none": {"EndpointID": ""},
+        }},
+    }  # fmt: skip
+    assert list(parse_container(inspected)) == [("e1", "web", ("api", "www"))]
+
+
+class TestDriverWords:
+    def test_mac_addresses(self):
+        assert mac_of("10.77.1.2", "e") == "02:42:0a:4d:01:02"
+        assert mac_of("", "e").startswith("02:42:")
+        assert mac_of("", "e") != mac_of("", "f")
+        assert wanted_mac({"com.docker.network.endpoint.macaddress": "AkIKTQED"}) == "02:42:0a:4d:01:03"
+        assert wanted_mac({}) == ""
+
+    def test_options(self):
+        assert own_options({"machinectl.mtu": "1400", "machinectl.id": "x"})["mtu"] == "1400"
+        assert own_options({"com.docker.network.driver.mtu": "1300"})["mtu"] == "1300"
+        with pytest.raises(Problem, match="no option 'encrypted'") as caught:
+            own_options({"encrypted": "true"})
+        assert "not done" in caught.value.why
+        with pytest.raises(Problem, match="a number"):
+            own_options({"machinectl.mtu": "big"})
+
+    def test_addresses_of_another_ipam_are_refused(self):
+        check_space(({"AddressSpace": "machinectl"},))
+        with pytest.raises(Problem) as caught:
+            check_space(({"AddressSpace": "LocalDefault"},))
+        assert "--ipam-driver machinectl" in caught.value.hint
+
+
+class TestPlugin:
+    def call(self, path, body, headers=""):
+        with socket.socket(socket.AF_UNIX) as one:
+            one.connect(path)
+            one.sendall(
+                b"POST /NetworkDriver.Join HTTP/1.1\r\nHost: x\r\nConnection: close\r\n"
+                + headers.encode()
+                + b"\r\n"
+                + body
+            )
+            answer = b""
+            while part := one.recv(65536):
+                answer += part
+        head, _, text = answer.partition(b"\r\n\r\n")
+        return int(head.split()[1]), json.loads(text)
+
+    @pytest.fixture
+    def plugin(self, tmp_path):
+        path = str(tmp_path / "sub/p.sock")
+        made = Plugin(
+            bound_socket(path),
+            {"NetworkDriver.Join": lambda request: {"echo": request}},
+            Journal(io.StringIO()),
+        )
+        made.start()
+        yield path
+        made.shutdown()
+        made.socket.close()
+
+    def test_a_call_with_a_length_and_one_in_chunks(self, plugin):
+        body = b'{"a":1}'
+        assert self.call(plugin, body, f"Content-Length: {len(body)}\r\n") == (200, {"echo": {"a": 1}})
+        chunks = b"3\r\n" + body[:3] + b"\r\n4\r\n" + body[3:] + b"\r\n0\r\n\r\n"
+        assert self.call(plugin, chunks, "Transfer-Encoding: chunked\r\n") == (200, {"echo": {"a": 1}})
+
+    @pytest.mark.parametrize(
+        ("raised", "said"),
+        [
+            (
+                Problem("x", "no address left", why="all are taken", hint="remove one"),
+                "no address left: all are taken; remove one",
+            ),
+            (
+                KvUnavailable("no leader"),
+                "machinectl: etcd does not answer, nothing new can be joined to a network: no leader",
+            ),
+            (KeyError("x"), "machinectl: a fault of the agent's own: KeyError('x')"),
+        ],
+    )
+    def test_failures_are_said_in_both_words(self, raised, said):
+        def call(_request):
+            raise raised
+
+        answer, status = answer_call({"A": call}, Journal(io.StringIO()), "A", b"{}")
+        assert (answer, status) == ({"Err": said, "Error": said}, 200)
+
+    def test_an_unknown_call(self):
+        assert answer_call({}, Journal(io.StringIO()), "B", b"")[1] == 404
+
+    def test_a_socket_is_taken_only_when_it_was_passed_to_us(self):
+        assert passed_socket({}) is None
+        assert passed_socket({"LISTEN_PID": "1", "LISTEN_FDS": "1"}) is None
+
+
+class TestUnderlay:
+    def test_loopback(self):
+        assert underlay.is_here("127.0.0.1")
+        assert not underlay.is_here("192.0.2.77")
+        assert underlay.link_mtu("127.0.0.1") == int(Path("/sys/class/net/lo/mtu").read_text())
+        assert underlay.link_mtu("192.0.2.77") == 1500
+
+    def test_the_mtu_of_a_container(self):
+        assert underlay.container_mtu(1400, "127.0.0.1") == 1400
+        assert underlay.container_mtu(0, "192.0.2.77") == 1450
+        assert underlay.container_mtu(0, "2001:db8::1") == 1430
+
+    def test_an_address_that_is_here_is_kept(self):
+        assert underlay.vtep_address("127.0.0.1", ["https://127.0.0.1:1"]) == "127.0.0.1"
+
+
+class TestSettings:
+    def test_a_file_and_its_faults(self, tmp_path):
+        path = tmp_path / "network.json"
+        path.write_text(
+            '{"id":"m1","name":"node1","endpoints":["https://10.0.0.1:2379"],"pools":["10.88.0.0/16"]}'
+        )
+        settings = load(str(path))
+        assert settings == Settings("m1", "node1", ("https://10.0.0.1:2379",), pools=("10.88.0.0/16",))
+        path.write_text('{"id":"m1","nme":"x"}')
+        with pytest.raises(Problem, match=r"network\.json can't be used"):
+            load(str(path))
+
+
+def test_equal_work_waits_once():
+    done, gate = [], threading.Event()
+
+    def work(item):
+        gate.wait(5)
+        done.append(item)
+
+    worker = Worker("w", work, Journal(io.StringIO()))
+    for item in ("a", "b", "a", "b"):
+        worker.put(item)
+    worker.start()
+    gate.set()
+    assert worker.wait_idle(5)
+    assert done == ["a", "b"]
+
+
+def test_a_fault_ends_no_worker():
+    said = io.StringIO()
+
+    def work(item):
+        if item == "bad":
+            raise RuntimeError("oh")
+
+    worker = Worker("w", work, Journal(said))
+    worker.start()
+    worker.put("bad")
+    worker.put("good")
+    assert worker.wait_idle(5)
+    assert "w: bad: RuntimeError('oh')" in said.getvalue()
