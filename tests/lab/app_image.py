@@ -6,7 +6,7 @@ from __future__ import annotations
 import base64
 import shlex
 
-APP = '''
+APP = """
 import http.server, os, socket
 
 class Page(http.server.BaseHTTPRequestHandler):
@@ -20,14 +20,14 @@ class Page(http.server.BaseHTTPRequestHandler):
         self.wfile.write(text.encode())
 
 http.server.ThreadingHTTPServer(("", 5000), Page).serve_forever()
-'''
+"""
 
 BUILD = r"""
 set -eu
 export DEBIAN_FRONTEND=noninteractive
 [ -x /usr/bin/redis-server ] || { apt-get update -q >/dev/null; apt-get install -q -y --no-install-recommends redis-server >/dev/null; }
 systemctl disable --now redis-server >/dev/null 2>&1 || true
-root=/var/tmp/app-image; rm -rf $root; mkdir -p $root/bin $root/app $root/tmp $root/usr/bin $root/usr/lib $root/lib64 $root/etc
+root=/root/app-image; rm -rf $root; mkdir -p $root/bin $root/app $root/tmp $root/usr/bin $root/usr/lib $root/lib64 $root/etc
 python=$(readlink -f /usr/bin/python3)
 version=$(basename $python)
 cp -L $python $root/usr/bin/python3
@@ -44,7 +44,7 @@ for applet in sh ls ping wget nslookup sleep cat ip nc hostname; do ln -sf busyb
 printf 'root:x:0:0:root:/:/bin/sh\n' > $root/etc/passwd
 base64 -d > $root/app/app.py
 tar -C $root -c . | docker import - app:latest >/dev/null
-docker save app:latest -o /var/tmp/app.tar
+docker save app:latest -o /root/app.tar
 """
 
 
@@ -52,4 +52,4 @@ def build_app_image(host):
     """`app:latest` in the host's Docker; the path of `docker save`'s file on the host."""
     text = base64.b64encode(APP.encode()).decode()
     host.run(f"bash -c {shlex.quote(BUILD)}", stdin=text, deadline=300)
-    return "/var/tmp/app.tar"
+    return "/root/app.tar"
