@@ -15,6 +15,7 @@ MachinectlError                 exit 1
 ├── RemoteFailed                a command on the host failed or ran out of time
 ├── AgentFailed                 the agent reported a problem (its `problem` code is kept)
 ├── EngineUnreachable           dockerd does not answer over TLS
+├── EngineRefused               dockerd answers, and says no
 └── LabError                    the lab can't be built, booted or cleaned
 """
 
@@ -110,6 +111,10 @@ class AgentFailed(MachinectlError):
 
 class EngineUnreachable(MachinectlError):
     problem = "engine-unreachable"
+
+
+class EngineRefused(MachinectlError):
+    problem = "engine-refused-call"
 
 
 class LabError(MachinectlError):

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypedDict
 
+from machinectl.actions.network.cluster_store import cluster_spec
 from machinectl.actions.report import Report, render_plan
 from machinectl.actions.wishes import build_spec, package_path
 from machinectl.model import Machine
@@ -24,7 +25,7 @@ from machinectl.remote.connection import Connection, open_connection
 from machinectl.remote.engine_client import engine_version
 from machinectl.store.store import Store
 from machinectl_agent import wire
-from machinectl_agent.spec import TlsSpec
+from machinectl_agent.spec import Spec, TlsSpec
 
 APPLY_DEADLINE = 1800.0
 """Seconds for everything that the agent does; each of its commands has a deadline of its own."""
@@ -62,7 +63,8 @@ def converge(
             # from here on the host changes: a create that is killed must be found by the next one
             store.save(machine)
         tls = certificates(store, machine)
-        result = _apply(connection, machine, tls, report, take_over=take_over)
+        spec = build_spec(machine, tls, cluster=cluster_spec(store, machine), take_over=take_over)
+        result = _apply(connection, machine, spec, report)
     # new wishes are remembered once the host has them: one that dockerd refused was rolled back there
     store.save(machine)
     engine = engine_version(machine.ip, machine.engine_port, store.folder(machine.name), VERIFY_DEADLINE)
@@ -102,7 +104,7 @@ def preview(
             report.event(message)
 
     with connect(store, machine, become, report, replace_host_key=replace_host_key) as connection:
-        spec = build_spec(machine, tls, take_over=take_over)
+        spec = build_spec(machine, tls, cluster=cluster_spec(store, machine), take_over=take_over)
         request = wire.request("apply", {"spec": spec.to_json(), "dry_run": True})
         run_agent(connection, build_bundle(), request, on_event=on_event, deadline=APPLY_DEADLINE)
     return render_plan(machine.name, steps)
@@ -135,9 +137,7 @@ def server_names(machine: Machine) -> tuple[str, ...]:
     return (machine.ip, machine.name, *machine.tls_san)
 
 
-def _apply(
-    connection: Connection, machine: Machine, tls: TlsSpec, report: Report, *, take_over: bool
-) -> dict[str, Any]:
+def _apply(connection: Connection, machine: Machine, spec: Spec, report: Report) -> dict[str, Any]:
     def need(files: list[dict[str, Any]]) -> None:
         for one in files:
             source = package_path(machine, str(one["sha256"]))
@@ -145,9 +145,7 @@ def _apply(
             report.line(f"uploading {source.name} ({size / 1e6:.1f} MB)")
             _upload(connection, source, str(one["path"]), size)
 
-    request = wire.request(
-        "apply", {"spec": build_spec(machine, tls, take_over=take_over).to_json(), "for": whoami()}
-    )
+    request = wire.request("apply", {"spec": spec.to_json(), "for": whoami()})
     return run_agent(
         connection, build_bundle(), request, on_event=report.event, need=need, deadline=APPLY_DEADLINE
     )

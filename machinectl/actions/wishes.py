@@ -13,7 +13,7 @@ from typing import Any
 
 from machinectl.errors import MachinectlError, MachineExists, UsageError
 from machinectl.model import Machine, SshAddress
-from machinectl_agent.spec import EngineSpec, HostSpec, PackageFile, Spec, TlsSpec, collect
+from machinectl_agent.spec import ClusterStoreSpec, EngineSpec, HostSpec, PackageFile, Spec, TlsSpec, collect
 
 NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9\-.]*")
 """docker-machine's rule."""
@@ -190,9 +190,11 @@ def package_path(machine: Machine, sha256: str) -> Path:
     raise MachinectlError("the agent asks for a file that nobody chose", why=sha256, machine=machine.name)
 
 
-def build_spec(machine: Machine, tls: TlsSpec, *, take_over: bool = False) -> Spec:
+def build_spec(
+    machine: Machine, tls: TlsSpec, *, cluster: ClusterStoreSpec | None = None, take_over: bool = False
+) -> Spec:
     """The whole wanted state, as it goes to the agent."""
-    engine = dict(machine.engine)
+    engine = {**machine.engine, "cluster": cluster}
     packages = tuple(
         PackageFile(one["name"], one["sha256"], one["size"]) for one in engine.pop("packages", ())
     )

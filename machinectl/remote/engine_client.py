@@ -1,6 +1,6 @@
-"""One question to dockerd over mutual TLS: `GET /version`. Standard library only.
+"""One question to dockerd over mutual TLS. Standard library only.
 
-The path carries no API version: dockerd then answers in its own, so that any engine can be asked.
+Paths carry no API version: dockerd then answers in its own, so that any engine can be asked.
 """
 
 from __future__ import annotations
@@ -11,12 +11,15 @@ import json
 import socket
 import ssl
 import time
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from machinectl.errors import EngineUnreachable
+from machinectl.errors import EngineRefused, EngineUnreachable
 
-_MOST = 1 << 20  # bytes; dockerd's answer has about 900
+Answer = TypeVar("Answer")
+
+_MOST = 16 << 20  # bytes; /version has about 900, a container's inspect 6,000
 
 _EXPIRED, _NOT_YET, _HOST_MISMATCH, _ADDRESS_MISMATCH = 10, 9, 62, 64
 """X509_V_ERR_… of OpenSSL's x509_vfy.h."""
@@ -31,6 +34,43 @@ def engine_version(ip: str, port: int, folder: Path, deadline: float) -> dict[st
     certificate-foreign (not signed by our CA), client-refused (dockerd does not take our certificate),
     engine-protocol (something else listens there), certificate-missing.
     """
+    return _ask(ip, port, folder, deadline, render_request(ip, port, "GET", "/version"), _version)
+
+
+def engine_call(
+    ip: str,
+    port: int,
+    folder: Path,
+    method: str,
+    path: str,
+    body: Mapping[str, Any] | None = None,
+    *,
+    deadline: float,
+) -> Any:
+    """Docker's API: the JSON answer; None for an empty one, and where a GET finds nothing (404). Raises
+    EngineUnreachable as above, and EngineRefused with dockerd's own words where it says no (`problem` is
+    engine-not-found for 404)."""
+    request = render_request(ip, port, method, path, body)
+    status, content = _ask(ip, port, folder, deadline, request, _response)
+    if status == 404 and method == "GET":
+        return None
+    if status >= 300:
+        raise EngineRefused(
+            f"dockerd refuses {method} {path.partition('?')[0]}",
+            why=_message(content),
+            problem="engine-not-found" if status == 404 else "",
+        )
+    return json.loads(content) if content.strip() else None
+
+
+def _ask(
+    ip: str,
+    port: int,
+    folder: Path,
+    deadline: float,
+    request: bytes,
+    read: Callable[[bytes], Answer],
+) -> Answer:
     until = time.monotonic() + deadline
     where = f"{ip} port {port}"
     context = _context(folder)
@@ -42,8 +82,8 @@ def engine_version(ip: str, port: int, folder: Path, deadline: float) -> dict[st
             wrapped.settimeout(_left(until))
             wrapped.do_handshake()
             wrapped.settimeout(_left(until))
-            wrapped.sendall(_request(ip, port))
-            return _answer(_everything(wrapped, until))
+            wrapped.sendall(request)
+            return read(_everything(wrapped, until))
     except TimeoutError:
         raise EngineUnreachable(
             f"the engine at {where} did not answer",
@@ -112,9 +152,19 @@ def _context(folder: Path) -> ssl.SSLContext:
     return context
 
 
-def _request(ip: str, port: int) -> bytes:
+def render_request(
+    ip: str, port: int, method: str, path: str, body: Mapping[str, Any] | None = None
+) -> bytes:
+    """Pure: the bytes of one HTTP/1.1 request (RFC 9112)."""
     host = f"[{ip}]" if ":" in ip else ip
-    return f"GET /version HTTP/1.1\r\nHost: {host}:{port}\r\nConnection: close\r\n\r\n".encode("ascii")
+    lines = [f"{method} {path} HTTP/1.1", f"Host: {host}:{port}", "Connection: close"]
+    content = b""
+    if body is not None:
+        content = json.dumps(body).encode()
+        lines += ["Content-Type: application/json", f"Content-Length: {len(content)}"]
+    elif method == "POST":
+        lines.append("Content-Length: 0")
+    return "\r\n".join([*lines, "", ""]).encode("ascii") + content
 
 
 def _left(until: float) -> float:
@@ -149,18 +199,29 @@ class _Received:
         return io.BytesIO(self._content)
 
 
-def _answer(content: bytes) -> dict[str, Any]:
+def _response(content: bytes) -> tuple[int, bytes]:
+    """Status and body. Raises http.client.HTTPException for what is no whole answer."""
     response = http.client.HTTPResponse(_Received(content))  # type: ignore[arg-type] # it only calls makefile
     response.begin()
-    body = response.read()
-    if response.status != 200:
-        raise http.client.HTTPException(
-            f"HTTP status {response.status}: {body[:200].decode(errors='replace')}"
-        )
+    return response.status, response.read()
+
+
+def _version(content: bytes) -> dict[str, Any]:
+    status, body = _response(content)
+    if status != 200:
+        raise http.client.HTTPException(f"HTTP status {status}: {body[:200].decode(errors='replace')}")
     document = json.loads(body)
     if not isinstance(document, dict) or not isinstance(document.get("Version"), str):
         raise http.client.HTTPException("its answer has no Version")
     return document
+
+
+def _message(content: bytes) -> str:
+    """dockerd's error answers are `{"message": …}`."""
+    try:
+        return str(json.loads(content)["message"])
+    except (ValueError, KeyError, TypeError):
+        return content[:300].decode(errors="replace").strip()
 
 
 def _untrusted(where: str, error: ssl.SSLCertVerificationError) -> EngineUnreachable:
