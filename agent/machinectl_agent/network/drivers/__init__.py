@@ -1,0 +1,1 @@
+"""What carries the packets of a network: one file per driver behind one interface."""
