@@ -6,10 +6,13 @@ leftovers of a killed process from the work of a running one without trusting pr
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 import secrets
+from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 from machinectl.errors import StoreError
 
@@ -17,7 +20,15 @@ _TEMPORARY = ".tmp-"
 
 
 def write_atomic(path: Path, content: bytes, mode: int = 0o600) -> None:
-    """Replaces `path` by `content` with exactly `mode`, umask or not.
+    """Replaces `path` by `content` with exactly `mode`, umask or not. Raises StoreError, see `replacing`."""
+    with replacing(path, mode) as file:
+        file.write(content)
+
+
+@contextlib.contextmanager
+def replacing(path: Path, mode: int = 0o600) -> Iterator[BinaryIO]:
+    """A file to write to that is `path` at the end of the block, with exactly `mode`, umask or not; if the
+    block raises, nothing has changed.
 
     Temporary file in the same folder, fsync, rename, fsync of the folder: after a crash or a power cut the
     path holds the old content or the new one. Raises StoreError (disk full, not writable).
@@ -27,7 +38,7 @@ def write_atomic(path: Path, content: bytes, mode: int = 0o600) -> None:
         try:
             with os.fdopen(descriptor, "wb") as file:
                 os.fchmod(descriptor, mode)
-                file.write(content)
+                yield file
                 file.flush()
                 os.fsync(descriptor)
                 temporary.replace(path)

@@ -9,32 +9,12 @@ import select
 import socket
 import ssl
 import time
-from dataclasses import dataclass
 from http.client import HTTPResponse
 from typing import Optional, Tuple
-from urllib.parse import urlsplit
+
+from machinectl_agent.kv.endpoint import Endpoint
 
 _PART = 1 << 16
-
-
-@dataclass(frozen=True)
-class Endpoint:
-    """Where etcd listens for clients."""
-
-    url: str
-    tls: bool
-    host: str
-    port: int
-
-    @staticmethod
-    def parse(url: str, *, tls: bool) -> Endpoint:
-        """`https://10.0.0.1:2379`; without a scheme `tls` decides. Raises ValueError."""
-        if "//" not in url:
-            url = f"{'https' if tls else 'http'}://{url}"
-        parts = urlsplit(url)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise ValueError(f"{url!r} is no URL of an etcd: https://ADDRESS:PORT is wanted")
-        return Endpoint(url.rstrip("/"), parts.scheme == "https", parts.hostname, parts.port or 2379)
 
 
 class Connection:

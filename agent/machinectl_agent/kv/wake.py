@@ -19,6 +19,11 @@ class Wake:
         self._theirs.setblocking(False)
         self._lock = threading.Lock()
 
+    @property
+    def readable(self) -> socket.socket:
+        """For the `wait` of another one."""
+        return self._ours
+
     def set(self) -> None:
         with self._lock:
             try:
