@@ -4,7 +4,8 @@ apply      one request on stdin (wire.py), events on stdout; the wanted state is
 facts      the same, with the host's facts as the result
 upgrade    the same; only the daemon is brought to this bundle
 daemon     the systemd service (see daemon/)
-dial-stdio connects stdin and stdout with the daemon's socket
+network-daemon  the systemd service of the networks (see network/)
+dial-stdio connects stdin and stdout with the daemon's socket, or with `network` with that service's
 end-containers  what machinectl-containers.service does at a shutdown
 version    the version and the bundle's hash, for people
 """
@@ -15,9 +16,9 @@ import sys
 from typing import List, Optional
 
 
-def main(argv: Optional[List[str]] = None) -> int:
+def main(argv: Optional[List[str]] = None) -> int:  # noqa: PLR0911 - one for each verb
     """Exit status: 0 done, 1 failed (an `error` event says why), 2 no such command."""
-    verb, *_ = (sys.argv[1:] if argv is None else argv) or [""]
+    verb, *rest = (sys.argv[1:] if argv is None else argv) or [""]
     if verb in ("apply", "facts", "upgrade"):
         from machinectl_agent.session import serve_request  # noqa: PLC0415 - each verb loads what it needs
 
@@ -26,10 +27,15 @@ def main(argv: Optional[List[str]] = None) -> int:
         from machinectl_agent.daemon.server import serve  # noqa: PLC0415
 
         return serve()
+    if verb == "network-daemon":
+        from machinectl_agent.network.service import serve as serve_networks  # noqa: PLC0415
+
+        return serve_networks()
     if verb == "dial-stdio":
         from machinectl_agent.daemon.dial import dial_stdio  # noqa: PLC0415
+        from machinectl_agent.daemon.settings import NETWORK_SOCKET  # noqa: PLC0415
 
-        return dial_stdio()
+        return dial_stdio(NETWORK_SOCKET) if rest == ["network"] else dial_stdio()
     if verb == "end-containers":
         from machinectl_agent.engine.end_containers import end_containers  # noqa: PLC0415
         from machinectl_agent.host import Host  # noqa: PLC0415

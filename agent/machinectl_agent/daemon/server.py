@@ -9,11 +9,11 @@ import signal
 import socket
 import threading
 import time
-from typing import Callable, Optional, TextIO
+from typing import Callable, Mapping, Optional, TextIO
 
 from machinectl_agent import wire
 from machinectl_agent.bundle import leave_link, own_hash
-from machinectl_agent.daemon.conversation import converse, peer_uid, refuse
+from machinectl_agent.daemon.conversation import Answer, converse, peer_uid, refuse
 from machinectl_agent.daemon.journal import Journal
 from machinectl_agent.daemon.notify import notify, watchdog_seconds
 from machinectl_agent.daemon.settings import Settings
@@ -59,7 +59,7 @@ def _serve(settings: Settings, journal: Journal, supervisor: Supervisor) -> None
     )
     notify("READY=1")
     desk = Desk(journal, supervisor)
-    door = Door(listener, settings, desk)
+    door = Door(listener, settings, desk.answers())
     pause = min(BEAT, watchdog_seconds() / 3 or BEAT)
 
     def beat() -> None:
@@ -79,10 +79,10 @@ def _serve(settings: Settings, journal: Journal, supervisor: Supervisor) -> None
 class Door:
     """Lets clients in, a thread for each."""
 
-    def __init__(self, listener: socket.socket, settings: Settings, desk: Desk) -> None:
+    def __init__(self, listener: socket.socket, settings: Settings, answers: Mapping[str, Answer]) -> None:
         self._listener = listener
         self._settings = settings
-        self._answers = desk.answers()
+        self._answers = answers
         self._hello = wire.hello(own_hash(), __version__)
         self._places = threading.BoundedSemaphore(settings.clients)
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 SOCKET = "/run/machinectl/agent.sock"
+NETWORK_SOCKET = "/run/machinectl/network.sock"
+"""The network service's (network/service.py); here, so that dialling it loads nothing of that."""
 
 
 @dataclass(frozen=True)

@@ -209,8 +209,8 @@ class Admin:
                 )
                 pools[-1] = Pool(pool.subnet, pool.range, gateway.partition("/")[0])
         except (Problem, KvError):
-            for pool in pools:
-                registry.release_pool(pool.subnet)
+            for made in pools:
+                registry.release_pool(made.subnet)
             raise
         return tuple(pools)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import threading
 import time
+from functools import partial
 from typing import Dict, List, Optional, Set
 
 from machinectl_agent.engine.api import ApiError
@@ -25,7 +26,7 @@ GRACE = 30.0
 
 
 class Reconcile:
-    """`run` is a Worker's work."""
+    """`work` is a Worker's."""
 
     def __init__(self, core: Core, names: Names) -> None:
         self._core = core
@@ -35,7 +36,11 @@ class Reconcile:
         self.last: Dict[str, object] = {}
         """What the last one did, for `status`."""
 
-    def run(self, _item: str = "") -> Dict[str, object]:
+    def work(self, _item: str) -> None:
+        """As a Worker's work."""
+        self.run()
+
+    def run(self) -> Dict[str, object]:
         """What it changed. Each part goes on where another fails."""
         with self._one_at_a_time:
             if self._core.leaving:
@@ -150,7 +155,7 @@ class Reconcile:
             if record is None:
                 continue
             core.fabric.ensure(record, force=True)
-            changes += core.fabric.repair(network, lambda one=network: self._endpoints(one))
+            changes += core.fabric.repair(network, partial(self._endpoints, network))
             if core.view.knows(core.layout.endpoints(network)):
                 changes += core.fabric.sync(network)
         self._sweep(wanted)
@@ -159,12 +164,15 @@ class Reconcile:
     def _endpoints(self, network: str) -> List[str]:
         return [local.record.id for local in self._core.ledger.endpoints(network)]
 
+    def _has_endpoints(self, network: str) -> bool:
+        return bool(self._endpoints(network))
+
     def _sweep(self, wanted: Set[str]) -> None:
         core, now = self._core, time.monotonic()
         for network in core.fabric.local() - wanted:
             since = self._empty_since.setdefault(network, now)
             if now - since >= core.settings.linger:
-                core.fabric.remove(network, lambda one=network: bool(self._endpoints(one)))
+                core.fabric.remove(network, partial(self._has_endpoints, network))
                 self._empty_since.pop(network, None)
         for network in wanted:
             self._empty_since.pop(network, None)

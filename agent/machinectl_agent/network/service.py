@@ -20,7 +20,8 @@ from machinectl_agent.daemon.notify import notify, watchdog_seconds
 from machinectl_agent.daemon.server import BEAT, Door, only_one, open_socket
 from machinectl_agent.daemon.settings import Settings as DoorSettings
 from machinectl_agent.daemon.systemd import Systemd
-from machinectl_agent.kv.gateway import Gateway, Tls
+from machinectl_agent.kv.gateway import Gateway
+from machinectl_agent.kv.tls import Tls
 from machinectl_agent.network import driver, plugin
 from machinectl_agent.network.admin import Admin
 from machinectl_agent.network.core import Core
@@ -73,7 +74,7 @@ def _serve(settings: Settings, journal: Journal) -> None:
     service.start()
     journal.say("notice", f"machinectl network {__version__} ({own_hash() or 'checkout'}) is {settings.name}")
     notify("READY=1")
-    door = Door(control, DoorSettings(socket=settings.control_socket), service.desk)
+    door = Door(control, DoorSettings(socket=settings.control_socket), service.desk.answers())
 
     def beat() -> None:
         if service.is_well():
@@ -112,7 +113,7 @@ class Service:
         self._reconcile = Reconcile(core, names)
         self._names: Worker[Item] = Worker("names", names.learn, journal)
         self._replicating: Worker[str] = Worker("replicate", Replicate(core).one, journal)
-        self._reconciling: Worker[str] = Worker("reconcile", self._reconcile.run, journal)
+        self._reconciling: Worker[str] = Worker("reconcile", self._reconcile.work, journal)
         self._alive = Alive(self._kv, layout, settings.id, settings.ttl, journal)
         running = Running(Systemd(settings.unit), settings.engine_socket)
         self._events = Events(core, running, lambda container: self._names.put(("container", container, "")))

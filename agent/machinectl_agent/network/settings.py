@@ -6,12 +6,12 @@ import json
 from dataclasses import dataclass
 from typing import Any, Dict, Tuple
 
+from machinectl_agent.daemon.settings import NETWORK_SOCKET
 from machinectl_agent.network.records import PREFIX
 from machinectl_agent.problems import Problem
 
 CONFIG = "/etc/machinectl/network.json"
 PLUGIN_SOCKET = "/run/docker/plugins/machinectl.sock"
-CONTROL_SOCKET = "/run/machinectl/network.sock"
 LEDGER = "/var/lib/machinectl/network.json"
 RESOLVER = "169.254.77.53"
 """Link-local (RFC 3927) and the same on every machine, so that it never collides with an underlay; in
@@ -37,7 +37,7 @@ class Settings:
     upstreams: Tuple[str, ...] = ()
     """DNS servers; empty: what the host itself uses."""
     plugin_socket: str = PLUGIN_SOCKET
-    control_socket: str = CONTROL_SOCKET
+    control_socket: str = NETWORK_SOCKET
     engine_socket: str = "/run/docker.sock"
     unit: str = "docker.service"
     ledger: str = LEDGER
