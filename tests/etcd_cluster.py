@@ -142,6 +142,10 @@ class EtcdCluster:
     def thaw(self, member: int = 0) -> None:
         os.kill(self.processes[member].pid, signal.SIGCONT)
 
+    def forget(self, member: int) -> None:
+        """Deletes the data of a member that does not run."""
+        shutil.rmtree(self.folder / f"m{member}", ignore_errors=True)
+
     def stop(self) -> None:
         """Kills all that run."""
         for one in list(self.processes):
@@ -155,10 +159,10 @@ class EtcdCluster:
         """By somebody else than the client that is tested."""
         self.etcdctl("put", key, value, member=member)
 
-    def compact(self) -> None:
-        """Forgets all revisions but the present one."""
+    def compact(self, *, physical: bool = False) -> None:
+        """Forgets all revisions but the present one; `physical`: and has done it on disk when it returns."""
         revision = int(self.etcdctl("get", "x", "-w", "fields").split('"Revision" : ')[1].split()[0])
-        self.etcdctl("compact", str(revision))
+        self.etcdctl("compact", str(revision), *["--physical"][: int(physical)])
 
     def leader(self) -> int:
         """Number of the member that leads."""
@@ -179,7 +183,7 @@ class EtcdCluster:
         self.stop()
         cluster = ",".join(f"m{one}={self.peer_url(one)}" for one in self.members)
         for one in self.members:
-            shutil.rmtree(self.folder / f"m{one}", ignore_errors=True)
+            self.forget(one)
             words = ["snapshot", "restore", str(path), f"--name=m{one}", f"--data-dir={self.folder}/m{one}"]
             words += [f"--initial-cluster={cluster}", f"--initial-advertise-peer-urls={self.peer_url(one)}"]
             self._etcdctl(one, *words)

@@ -111,8 +111,10 @@ class Follower:
 
     def _follow(self) -> Iterator[Optional[WatchItem]]:
         """One stream until the prefixes change. None says that it is open."""
-        self._wake.clear()
+        self._wake.clear()  # before the look at what it stands for: a `set` that comes now counts for the wait
         with self._lock:
+            if self._closed:
+                return
             self._changed = False
             wanted = list(self._wanted.values())
         if not wanted:
