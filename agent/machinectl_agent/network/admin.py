@@ -14,6 +14,7 @@ from machinectl_agent.network.driver import own_options
 from machinectl_agent.network.lease import Alive
 from machinectl_agent.network.records import EndpointRecord, NetworkRecord, Pool
 from machinectl_agent.network.registry.errors import NetworkInUse
+from machinectl_agent.network.underlay import routed_subnets
 from machinectl_agent.problems import Problem
 
 HERE_DEADLINE = 10.0
@@ -202,7 +203,7 @@ class Admin:
         try:
             for subnet, v6 in wanted:
                 inner = _inside(ranges, subnet)
-                pool = registry.request_pool(subnet, inner, v6=v6)
+                pool = registry.request_pool(subnet, inner, v6=v6, avoid=routed_subnets())
                 pools.append(Pool(pool.subnet, pool.range))
                 gateway = registry.request_address(
                     pool.subnet, _inside(gateways, pool.subnet), kind="gateway"

@@ -12,6 +12,7 @@ from typing import Any, Dict, Tuple
 
 from machinectl_agent.network.core import Core
 from machinectl_agent.network.records import ID_OPTION
+from machinectl_agent.network.underlay import routed_subnets
 from machinectl_agent.problems import Problem
 
 SPACE = "machinectl"
@@ -39,7 +40,9 @@ class Ipam:
         network = str((request.get("Options") or {}).get(ID_OPTION, ""))
         if subnet and not self._core.engine_up and self._is_known(subnet):
             return {"PoolID": subnet, "Pool": subnet, "Data": {}}
-        pool = self._core.registry.request_pool(subnet, inner, v6=bool(request.get("V6")), network=network)
+        pool = self._core.registry.request_pool(
+            subnet, inner, v6=bool(request.get("V6")), network=network, avoid=routed_subnets()
+        )
         return {"PoolID": pool.subnet, "Pool": pool.subnet, "Data": {}}
 
     def release_pool(self, request: Dict[str, Any]) -> Dict[str, Any]:

@@ -102,7 +102,9 @@ class Service:
             settings=settings,
             journal=journal,
             layout=layout,
-            registry=Registry(self._kv, layout, settings.id),
+            registry=Registry(
+                self._kv, layout, settings.id, pools=settings.pools, pool_size=settings.pool_size
+            ),
             ledger=Ledger(settings.ledger),
             view=view,
             fabric=fabric,

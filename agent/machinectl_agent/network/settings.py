@@ -58,10 +58,8 @@ def load(path: str = CONFIG) -> Settings:
     try:
         with open(path, encoding="utf-8") as stream:
             document: Dict[str, Any] = json.load(stream)
-        lists = {
-            name: tuple(document[name]) for name in ("endpoints", "pools", "upstreams") if name in document
-        }
-        document.update(lists)
+        for name in ("endpoints", "pools", "upstreams"):
+            document[name] = tuple(document.get(name, ()))
         return Settings(**document)
     except (OSError, ValueError, TypeError, KeyError) as error:
         raise Problem(

@@ -6,7 +6,7 @@ import fcntl
 import ipaddress
 import socket
 import struct
-from typing import Dict, Sequence
+from typing import Dict, List, Sequence
 from urllib.parse import urlsplit
 
 VXLAN_IPV4 = 50
@@ -102,3 +102,20 @@ def _ipv6_links() -> Dict[str, str]:
     except OSError:
         pass
     return found
+
+
+def routed_subnets() -> List[str]:
+    """CIDRs that this host routes by itself (IPv4), without the default route: no network of ours may cover them."""
+    found = []
+    try:
+        with open("/proc/net/route", encoding="ascii") as stream:
+            next(stream, "")
+            for line in stream:
+                fields = line.split()
+                # little-endian hexadecimal numbers: net/ipv4/fib_trie.c, fib_route_seq_show
+                target, mask = (struct.pack("<I", int(fields[one], 16)) for one in (1, 7))
+                if any(mask):
+                    found.append(f"{socket.inet_ntoa(target)}/{socket.inet_ntoa(mask)}")
+    except (OSError, ValueError, IndexError):
+        pass
+    return [str(ipaddress.ip_network(one)) for one in found]
