@@ -9,6 +9,9 @@
     pools/POOL                  PoolRecord        POOL is a CIDR with `_` for `/`: 10.77.1.0_24
     addresses/POOL/IP           AddressRecord     no lease: a partition must never free an address that is in use
     endpoints/NETWORK/ENDPOINT  EndpointRecord    ENDPOINT is Docker's endpoint id
+    owned/MACHINE/REST          (empty)           the key REST is this machine's to free: its addresses and endpoints,
+                                                  its pools without a network, its networks without a name. So that
+                                                  nobody reads the whole cluster to find what is his
 
 All of it is below one prefix (default /machinectl/v1/), so that an etcd can be shared. Unknown JSON keys are ignored:
 a newer agent may write more.
@@ -167,6 +170,18 @@ class Layout:
 
     def endpoint(self, network: str, endpoint: str) -> str:
         return self.endpoints(network) + endpoint
+
+    def owned(self, machine: str) -> str:
+        """Prefix of the marks of what is a machine's to free."""
+        return f"{self.prefix}owned/{machine}/"
+
+    def mark(self, machine: str, key: str) -> str:
+        """The mark for one key of this layout."""
+        return self.owned(machine) + key[len(self.prefix) :]
+
+    def marked(self, machine: str, mark: str) -> str:
+        """The key that a mark stands for."""
+        return self.prefix + mark[len(self.owned(machine)) :]
 
 
 def pool_key(subnet: str) -> str:

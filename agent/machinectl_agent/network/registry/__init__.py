@@ -1,0 +1,1 @@
+"""What the machines share, as etcd transactions: see registry.py."""
