@@ -121,7 +121,7 @@ class Zone:
         record = self._endpoints.get(network, {}).pop(endpoint, None)
         if record is None:
             return
-        names, addresses = self._names[network], self._addresses.get(network, {})
+        names, addresses = self._names.get(network, {}), self._addresses.get(network, {})
         for name in _names(record):
             names[name].discard(endpoint)
             if not names[name]:
