@@ -47,7 +47,7 @@ class EtcdCluster:
         self.folder = folder
         self.arguments = arguments
         self.scheme = "https" if tls else "http"
-        self.ports = _free_ports(2 * members)
+        self.ports = free_ports(2 * members)
         self.processes: dict[int, subprocess.Popen[bytes]] = {}
         self.files: Files | None = None
         if tls:
@@ -203,7 +203,8 @@ class EtcdCluster:
         )
 
 
-def _free_ports(count: int) -> list[int]:
+def free_ports(count: int) -> list[int]:
+    """Different ones that nobody listens on just now."""
     with contextlib.ExitStack() as held:
         sockets = [held.enter_context(socket.socket()) for _ in range(count)]
         for one in sockets:

@@ -9,7 +9,7 @@ import pytest
 
 from machinectl_agent.kv.gateway import Gateway
 from machinectl_agent.kv.interface import Change, KvError, Put, Trouble
-from tests.etcd_cluster import EtcdCluster
+from tests.etcd_cluster import EtcdCluster, free_ports
 from tests.kv_clients import KINDS, Reader, connect, tls_of
 
 NOTICED = 25.0
@@ -296,7 +296,7 @@ def test_a_compaction_that_overtakes_makes_a_new_snapshot(kind, single, follow, 
     port = single.ports[0]
     single.kill()
     reader.wait(reader.troubles)
-    single.ports[0] = single.ports[1] + 1 if single.ports[1] + 1 != port else single.ports[1] + 2
+    (single.ports[0],) = free_ports(1)
     single.start()
     aside = writer_of(single)
     aside.delete("/a/1")
