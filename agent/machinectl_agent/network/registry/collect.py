@@ -75,16 +75,16 @@ class Collect:
 
         for key, one in found.items():
             self._look(key, one, local, networks, is_due, done)
-        self._since = {one: since for one, since in self._since.items() if one in seen}
         self._put_back(local, networks, found, is_due, done)
+        self._since = {one: since for one, since in self._since.items() if one in seen}
         return done
 
     def _ours(self) -> Dict[str, Optional[KeyValue]]:
         """Every key that has a mark of ours."""
         store, layout = self._store, self._store.layout
-        marks = store.settle(lambda: store.range(layout.owned(store.machine), keys_only=True)).items
+        marks = store.patiently(lambda: store.range(layout.owned(store.machine), keys_only=True)).items
         keys = [layout.marked(store.machine, one.key) for one in marks]
-        found = store.settle(lambda: (store.read(keys),))[0]
+        found = store.patiently(lambda: store.read(keys))
         return {key: found.get(key) for key in keys}
 
     def _look(
@@ -141,10 +141,7 @@ class Collect:
             return
         # its endpoint, if there was one, was freed a moment ago, and this with it: then the compare fails
         mark = store.mark(found.key)
-        freed = store.settle(
-            lambda: (store.txn([same(found.key, found)], [Delete(found.key), Delete(mark)]),)
-        )
-        if freed[0].ok:
+        if store.patiently(lambda: store.txn([same(found.key, found)], [Delete(found.key), Delete(mark)])).ok:
             store.memory.addresses.pop(found.key, None)
             done.freed_addresses += 1
 
@@ -171,7 +168,7 @@ class Collect:
         """A mark of what is gone, or no longer ours."""
         store = self._store
         is_so = same(key, found) if found else missing(key)
-        store.settle(lambda: (store.txn([is_so], [Delete(store.mark(key))]),))
+        store.patiently(lambda: store.txn([is_so], [Delete(store.mark(key))]))
 
     def _put_back(
         self,
@@ -187,7 +184,7 @@ class Collect:
             if self._store.memory.has_departed(record.id):
                 continue
             try:
-                if there is None:
+                if there is None or self._lacks_address(record, found):
                     self._restore(record, networks, done)
                 elif self._is_older(record, there) and is_due(there.key + " ", there.value):
                     self._rename(record)
@@ -213,6 +210,9 @@ class Collect:
             self._endpoints.delete(record.network, record.id)
             return
         done.restored_endpoints += 1
+
+    def _lacks_address(self, record: EndpointRecord, found: Mapping[str, Optional[KeyValue]]) -> bool:
+        return any(found.get(key) is None for key in self._endpoints.addresses(record))
 
     def _is_older(self, record: EndpointRecord, there: KeyValue) -> bool:
         """Whether etcd has other names of it than Docker: a write of them was lost."""

@@ -62,7 +62,7 @@ class Machines:
     def forget(self, machine: str, *, force: bool) -> Forgotten:
         """The record goes last: who was killed half-way finds it and goes on. Raises MachineAlive."""
         store, layout = self._store, self._store.layout
-        record = parsed(MachineRecord, store.settle(lambda: (store.get(layout.machine(machine)),))[0])
+        record = parsed(MachineRecord, store.patiently(lambda: store.get(layout.machine(machine))))
         name = record.name if record else ""
         if not force and machine in self.alive():
             raise _alive(machine, name)
@@ -131,7 +131,7 @@ class Machines:
 
     def _delete_network(self, network: str) -> None:
         try:
-            self._networks.delete(network)
+            self._networks.delete(network, only_nameless=True)
         except NetworkInUse:
             pass  # somebody uses it: then it is no left-over
 

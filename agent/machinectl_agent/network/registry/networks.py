@@ -60,9 +60,9 @@ class Networks:
         """Also renames. Raises NetworkGone, NameTaken."""
         self._store.settle(lambda: self._name(network, name))
 
-    def delete(self, network: str) -> None:
+    def delete(self, network: str, *, only_nameless: bool = False) -> None:
         """No error where it is gone already. Raises NetworkInUse."""
-        self._store.settle(lambda: self._delete(network))
+        self._store.settle(lambda: self._delete(network, only_nameless=only_nameless))
         self._store.memory.networks.pop(network, None)
 
     def all(self) -> List[NetworkRecord]:
@@ -114,6 +114,7 @@ class Networks:
             return None
         if names and names[0] in found:
             raise self._name_taken(wanted.name, found[names[0]].value.decode())
+        found.update((one.key, one) for one in read.answers[0])
         pools = {one.subnet: one for one in parsed_all(PoolRecord, read.answers[0])}
         record = dataclasses.replace(
             wanted, vni=vni, pools=tuple(self._ranged(pool, pools, wanted.id) for pool in wanted.pools)
@@ -166,7 +167,8 @@ class Networks:
         key = layout.pool(pool.subnet)
         record = record or PoolRecord(pool.subnet, pool.range, store.machine)
         bound[key] = encode(dataclasses.replace(record, network=network.id, range=pool.range))
-        compares: List[Compare] = []
+        # a pool that was released meanwhile is no change below `pools/`
+        compares = [same(key, found.get(key))]
         writes: List[Operation] = [Put(key, bound[key]), Delete(store.mark(key))]
         if pool.gateway:
             address = layout.address(pool.subnet, pool.gateway)
@@ -199,12 +201,12 @@ class Networks:
             writes.append(Delete(layout.network_name(record.name)))
         return store.txn([same(key, found), same(name_key, holder)], writes).ok or None
 
-    def _delete(self, network: str) -> Optional[bool]:
+    def _delete(self, network: str, *, only_nameless: bool) -> Optional[bool]:
         store, layout = self._store, self._store.layout
         key, endpoints = layout.network(network), layout.endpoints(network)
         found = store.get(key)
         record = parsed(NetworkRecord, found)
-        if record is None:
+        if record is None or (record.name and only_nameless):
             return True
         deletes: List[Operation] = [
             Delete(key),

@@ -54,7 +54,7 @@ class Pools:
             raise BadSubnet(f"a replica of network {network[:12]} needs its subnet")
         wanted = block(subnet, inner)
         key = self._store.layout.pool(str(wanted.subnet))
-        found = self._store.settle(lambda: (self._store.get(key),))[0]
+        found = self._store.patiently(lambda: self._store.get(key))
         record = parsed(PoolRecord, found)
         if record is None or record.network != network:
             raise PoolGone(

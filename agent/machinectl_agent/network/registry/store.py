@@ -76,6 +76,10 @@ class Store:
             pause = _PAUSE if fault else random.uniform(0, min(_PAUSE, conflicts * 0.002))  # noqa: S311 - no secret
             time.sleep(max(min(left, pause), 0))
 
+    def patiently(self, read: Callable[[], Result]) -> Result:
+        """Repeats what may be done twice, `patience` seconds long. Raises KvUnavailable."""
+        return self.settle(lambda: (read(),))[0]
+
     def txn(
         self, compares: Sequence[Compare], then: Sequence[Operation], otherwise: Sequence[Operation] = ()
     ) -> TxnResult:
