@@ -6,9 +6,6 @@ import socket
 from dataclasses import dataclass
 from typing import List, Mapping, Protocol, Set, Tuple
 
-RESOLVER = "169.254.77.53"
-"""Where a network's DNS listens, on every machine: link-local, so that it collides with nobody's subnet."""
-
 
 @dataclass(frozen=True)
 class Wiring:
@@ -66,10 +63,10 @@ class Dataplane(Protocol):
         """One peer went; what another endpoint has claimed since stays."""
 
     def listen(self, network: str) -> Tuple[socket.socket, socket.socket]:
-        """UDP and TCP, bound to RESOLVER:53 inside the network's namespace."""
+        """UDP and TCP, bound to settings.RESOLVER:53 inside the network's namespace."""
 
     def resolver_route(self, sandbox: str, endpoint_mac: str) -> None:
-        """Inside a container's namespace (a path): RESOLVER/32 over the interface that has this MAC."""
+        """Inside a container's namespace (a path): settings.RESOLVER/32 over the interface that has this MAC."""
 
     def findings(self, wiring: Wiring, peers: Mapping[str, Peer]) -> List[str]:
         """What differs from the truth, for a person; changes nothing."""

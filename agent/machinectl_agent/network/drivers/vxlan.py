@@ -1,192 +1,262 @@
-"""The VXLAN data plane (RFC 7348): static entries in the kernel for what etcd says, nothing is learned or flooded for.
+"""The VXLAN data plane (RFC 7348): static entries in the kernel for what etcd says; nothing is learned.
 
     host's namespace                     namespace mctl-<network>                   container
                                         ┌──────────────────────────────┐
     underlay ◄── UDP 4789 ◄─────────────┤ vxlan0 ── br0 ── p<endpoint> ├── veth ──── eth0
-    (socket made here, so it stays)     │   static FDB, ARP/ND proxy   │
+    (the socket belongs here)           │   FDB, ARP and ND proxy      │
                                         │   br0: 169.254.77.53 (DNS)   │
                                         └──────────────────────────────┘
 
 A namespace for each network keeps the host's FORWARD chain, its bridge netfilter and its link names out of it.
+Containers go on talking while the agent is down or starts again: all state is the kernel's.
 """
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import os
+import re
 import socket
 import threading
-from typing import Callable, Dict, List, Mapping, Set, Tuple, TypeVar
+from typing import Dict, Iterator, List, Mapping, Set, Tuple
 
+from machinectl_agent.network.drivers import device, findings, interior, program
+from machinectl_agent.network.drivers.forwarding import MAC
 from machinectl_agent.network.drivers.interface import Peer, Wiring
-from machinectl_agent.network.netlink import links, namespaces
-from machinectl_agent.network.netlink import network as inner
+from machinectl_agent.network.drivers.segment import Segment
+from machinectl_agent.network.netlink import entries, links, namespaces, routes
+from machinectl_agent.network.netlink.sockets import Netlink, Refused
 from machinectl_agent.network.settings import RESOLVER
-from machinectl_agent.problems import Problem
-
-Result = TypeVar("Result")
 
 PREFIX = "mctl-"
+_BACKLOG = 64
 
 
 class Vxlan:
-    """A Dataplane."""
+    """A Dataplane. The host's namespace is that of the thread which makes it. Safe in threads, and beside another
+    process that does the same."""
 
     def __init__(self, port: int = 4789, folder: str = "/run/netns") -> None:
         self._port = port
         self._folder = folder
+        self._host = Netlink()
         self._lock = threading.Lock()
-        self._mtus: Dict[str, int] = {}
+        self._segments: Dict[str, Segment] = {}
+
+    def close(self) -> None:
+        """The sockets; the kernel keeps all that was made."""
+        with self._lock:
+            for one in self._segments.values():
+                one.close()
+            self._segments.clear()
+        self._host.close()
 
     def networks(self) -> Set[str]:
-        return {name[len(PREFIX) :] for name in namespaces.names(self._folder, PREFIX)}
+        found = {name[len(PREFIX) :] for name in namespaces.names(self._folder, PREFIX)}
+        return {one for one in found if re.fullmatch(r"[0-9a-f]{12}", one)}
 
     def ensure_network(self, wiring: Wiring) -> bool:
-        path, made = self._path(wiring.network), False
-        with self._lock:
-            if not namespaces.is_namespace(path):
-                namespaces.create(self._folder, PREFIX + wiring.network[:12])
-                made = True
-            self._mtus[wiring.network[:12]] = wiring.mtu
-            made = self._inside(wiring.network, lambda ip: inner.make_bridge(ip, wiring, RESOLVER)) or made
-            made = self._ensure_vxlan(wiring) or made
-        return made
+        with self._segment(wiring.network) as segment:
+            while True:
+                made = namespaces.ensure(self._folder, _name(wiring.network), segment.lost())
+                try:
+                    with namespaces.held(segment.path):
+                        return self._ensure_inside(segment, wiring) or made
+                except FileNotFoundError:
+                    if namespaces.is_namespace(segment.path):
+                        raise
 
     def remove_network(self, network: str) -> None:
-        with self._lock:
-            self._mtus.pop(network[:12], None)
-            path = self._path(network)
-            if namespaces.is_namespace(path):
-                # devices first: a process in the namespace would keep them, and the VNI with them
-                self._inside(network, _clear)
-            namespaces.remove(self._folder, PREFIX + network[:12])
+        with self._segment(network) as segment:
+            with contextlib.suppress(FileNotFoundError), namespaces.held(segment.path):
+                # links first: a socket or a process in the namespace would keep them, and the VNI with them
+                _clear(segment.netlink())
+            namespaces.remove(self._folder, _name(network))
+            segment.close()
+            with self._lock:
+                self._segments.pop(network[:12], None)
 
     def attach(self, network: str, endpoint: str, mac: str) -> str:
-        port, name = f"p{endpoint[:12]}", f"mc{endpoint[:12]}"
-        mtu = self._mtus[network[:12]]
-
-        def enslave(ip: object) -> None:
-            number, bridge = links.index(ip, port), links.index(ip, inner.BRIDGE)
-            ip.link("set", index=number, master=bridge, mtu=mtu, state="up")  # type: ignore[attr-defined]
-            ip.brport("set", index=number, learning=0)  # type: ignore[attr-defined]
-            links.ignore(
-                links.EXISTS,
-                ip.fdb,
-                "add",
-                ifindex=number,
-                lladdr=mac,
-                state=links.NOARP,
-                flags=links.MASTER,  # type: ignore[attr-defined]
-            )
-
-        with links.netlink() as ip:
-            there = links.index(ip, name)
-            if not there:
-                self._inside(network, lambda own: links.delete_link(own, port))
-                descriptor = os.open(self._path(network), os.O_RDONLY | os.O_CLOEXEC)
-                try:
-                    ip.link(
-                        "add", ifname=name, kind="veth", address=mac, mtu=mtu,
-                        peer={"ifname": port, "net_ns_fd": descriptor},
-                    )  # fmt: skip
-                finally:
-                    os.close(descriptor)
-        self._inside(network, enslave)
+        name, port = interior.host_name(endpoint), interior.port_name(endpoint)
+        with self._segment(network) as segment:
+            netlink = segment.netlink()
+            ours, theirs = links.link(netlink, port), links.link(self._host, name)
+            if ours is None or theirs is None:
+                # a Join wants an interface that can be moved: the rest of an earlier one is of no use
+                links.delete(netlink, port)
+                links.delete(self._host, name)
+                self._make_veth(segment, name, port, mac)
+                ours = links.link(netlink, port)
+            elif theirs.mac != mac or theirs.mtu != segment.mtu():
+                self._host.run(links.change(theirs.index, address=mac, mtu=segment.mtu()))
+            if ours is None:
+                raise FileNotFoundError(errno.ENOENT, "the port went while it was being made", port)
+            interior.enslave(netlink, ours, segment.bridge(), segment.mtu())
+            netlink.run(entries.put_bridged(ours.index, mac))
+            segment.macs[port] = mac
+            segment.local()[mac] = ours.index
         return name
 
     def detach(self, network: str, endpoint: str) -> None:
-        if namespaces.is_namespace(self._path(network)):
-            self._inside(network, lambda ip: links.delete_link(ip, f"p{endpoint[:12]}"))
-        with links.netlink() as ip:
-            links.delete_link(ip, f"mc{endpoint[:12]}")
+        port = interior.port_name(endpoint)
+        with self._segment(network) as segment:
+            segment.macs.pop(port, None)
+            with contextlib.suppress(FileNotFoundError):
+                ours = links.link(segment.netlink(), port)
+                if ours is not None:
+                    links.delete(segment.netlink(), port)  # and with it the other end, wherever that is
+                    self._release(segment, ours.index)
+            links.delete(self._host, interior.host_name(endpoint))
 
     def attached(self, network: str) -> Set[str]:
-        def ports(ip: object) -> Set[str]:
-            found = {one.get_attr("IFLA_IFNAME") for one in ip.get_links()}  # type: ignore[attr-defined]
-            return {name[1:] for name in found if name.startswith("p") and len(name) == 13}
-
-        return self._inside(network, ports) if namespaces.is_namespace(self._path(network)) else set()
+        with self._segment(network) as segment:
+            try:
+                return set(interior.ports(links.links(segment.netlink())))
+            except FileNotFoundError:
+                return set()
 
     def set_peers(self, network: str, peers: Mapping[str, Peer]) -> int:
-        return self._inside(network, lambda ip: inner.program(ip, peers))
+        with self._segment(network) as segment, _fresh(segment):
+            segment.tell(peers)
+            return self._synchronise(segment)
 
     def put_peer(self, network: str, endpoint: str, peer: Peer) -> None:
-        self._inside(network, lambda ip: inner.put(ip, peer))
+        with self._segment(network) as segment, _fresh(segment):
+            if not segment.reaches(peer):
+                self._drop(segment, endpoint, peer)
+                segment.told[endpoint] = peer
+                return
+            segment.told[endpoint] = peer
+            changes = segment.forwarding.put(endpoint, peer)
+            requests = program.requests(changes, segment.vxlan(), segment.local())
+            segment.netlink().run(*requests, ignore=entries.GONE)
 
     def drop_peer(self, network: str, endpoint: str, peer: Peer) -> None:
-        self._inside(network, lambda ip: inner.drop(ip, peer))
+        with self._segment(network) as segment, _fresh(segment):
+            self._drop(segment, endpoint, peer)
 
     def listen(self, network: str) -> Tuple[socket.socket, socket.socket]:
-        def bind() -> Tuple[socket.socket, socket.socket]:
-            udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-            tcp = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
-            tcp.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            for one in (udp, tcp):
-                one.bind((RESOLVER, 53))
-            tcp.listen(64)
-            return udp, tcp
-
-        return namespaces.inside(self._path(network), bind)
+        return namespaces.inside(self._path(network), _listen)
 
     def resolver_route(self, sandbox: str, endpoint_mac: str) -> None:
-        def route() -> None:
-            with links.netlink() as ip:
-                for one in ip.get_links():
-                    if one.get_attr("IFLA_ADDRESS") == endpoint_mac:
-                        ip.route("replace", dst=f"{RESOLVER}/32", oif=one["index"], scope=253)
-
-        namespaces.inside(sandbox, route)
+        netlink = namespaces.open_netlink(sandbox)
+        try:
+            for one in links.links(netlink).values():
+                if one.mac == endpoint_mac:
+                    routes.put_route(netlink, f"{RESOLVER}/32", one.index)
+                    return
+        finally:
+            netlink.close()
+        raise FileNotFoundError(errno.ENOENT, f"no interface has the MAC {endpoint_mac}", sandbox)
 
     def findings(self, wiring: Wiring, peers: Mapping[str, Peer]) -> List[str]:
-        return []
+        path = self._path(wiring.network)
+        if not namespaces.is_namespace(path):
+            return [f"namespace {_name(wiring.network)} is missing"]
+        netlink = namespaces.open_netlink(path)
+        try:
+            return findings.findings(netlink, wiring, peers, self._port)
+        finally:
+            netlink.close()
 
-    def _ensure_vxlan(self, wiring: Wiring) -> bool:
-        """Made in the host's namespace, then moved: its UDP socket stays where it was made."""
-        network, made = wiring.network, False
+    def _ensure_inside(self, segment: Segment, wiring: Wiring) -> bool:
+        netlink = segment.netlink()
+        settled = namespaces.inside(segment.path, interior.settle)
+        bridge = interior.ensure_bridge(netlink, wiring)
+        why = device.ensure(self._host, netlink, segment.path, wiring, self._port, self._owner)
+        ports = interior.ensure_ports(netlink, wiring, segment.macs)
+        segment.forget_links()
+        if why is not None and segment.forwarding.whole:
+            # nobody waits for the next set_peers: this keeps the interruption at some milliseconds
+            segment.tell(dict(segment.told))
+            self._synchronise(segment)
+        return settled or bridge or why is not None or ports
 
-        def stale(ip: object) -> bool:
-            found = links.link(ip, inner.VXLAN)
-            if found is not None and not inner.is_vxlan(found, wiring, self._port):
-                links.delete_link(ip, inner.VXLAN)
-                found = None
-            return found is None
+    def _synchronise(self, segment: Segment) -> int:
+        requests = program.difference(segment.forwarding, segment.entries(), segment.vxlan())
+        segment.netlink().run(*requests, ignore=entries.GONE)
+        return len(requests)
 
-        if self._inside(network, stale):
-            made = True
-            temporary = f"mv{network[:12]}"
-            with links.netlink() as ip:
-                links.delete_link(ip, temporary)
-                if not links.ignore(
-                    links.EXISTS, ip.link, "add", ifname=temporary, **inner.vxlan_words(wiring, self._port)
-                ):
-                    raise Problem(
-                        "vni-taken",
-                        f"VNI {wiring.vni} on UDP {self._port} is taken on this host",
-                        why="another program has a VXLAN device with it",
-                        hint="`ip -d link show type vxlan` shows it",
-                    )
-                descriptor = os.open(self._path(network), os.O_RDONLY | os.O_CLOEXEC)
+    def _release(self, segment: Segment, port: int) -> None:
+        """A MAC of the port that went can live elsewhere by now, which was told before."""
+        for mac in [mac for mac, index in segment.local().items() if index == port]:
+            del segment.local()[mac]
+            vtep = segment.forwarding.value((MAC, mac))
+            if vtep:
+                segment.netlink().run(entries.put_remote(segment.vxlan(), mac, vtep))
+
+    def _drop(self, segment: Segment, endpoint: str, peer: Peer) -> None:
+        segment.told.pop(endpoint, None)
+        changes = segment.forwarding.drop(endpoint, peer)
+        requests = program.requests(changes, segment.vxlan(), segment.local())
+        segment.netlink().run(*requests, ignore=entries.GONE)
+
+    def _make_veth(self, segment: Segment, name: str, port: str, mac: str) -> None:
+        descriptor = os.open(segment.path, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            self._host.run(links.make_veth(name, port, descriptor, mac=mac, mtu=segment.mtu()))
+        finally:
+            os.close(descriptor)
+
+    def _owner(self, vni: int) -> str:
+        """Who has this VNI, as far as can be seen."""
+        for one in links.links(self._host).values():
+            if one.settings.get("VXLAN_ID") == vni:
+                return f"the link {one.name}"
+        for network in self.networks():
+            with contextlib.suppress(OSError):
+                netlink = namespaces.open_netlink(self._path(network))
                 try:
-                    ip.link("set", index=links.index(ip, temporary), net_ns_fd=descriptor)
+                    found = links.link(netlink, interior.VXLAN)
                 finally:
-                    os.close(descriptor)
-            self._inside(
-                network, lambda ip: ip.link("set", index=links.index(ip, temporary), ifname=inner.VXLAN)
-            )
-        return self._inside(network, lambda ip: inner.join_vxlan(ip, wiring)) or made
+                    netlink.close()
+                if found and found.settings.get("VXLAN_ID") == vni:
+                    return f"network {network}"
+        return ""
 
-    def _inside(self, network: str, work: Callable[..., Result]) -> Result:
-        def run() -> Result:
-            with links.netlink() as ip:
-                return work(ip)
-
-        return namespaces.inside(self._path(network), run)
+    @contextlib.contextmanager
+    def _segment(self, network: str) -> Iterator[Segment]:
+        with self._lock:
+            segment = self._segments.setdefault(network[:12], Segment(self._path(network)))
+        with segment.lock:
+            yield segment
 
     def _path(self, network: str) -> str:
-        return f"{self._folder}/{PREFIX}{network[:12]}"
+        return f"{self._folder}/{_name(network)}"
 
 
-def _clear(ip: object) -> None:
-    for one in ip.get_links():  # type: ignore[attr-defined]
-        name = one.get_attr("IFLA_IFNAME")
+def _name(network: str) -> str:
+    return PREFIX + network[:12]
+
+
+@contextlib.contextmanager
+def _fresh(segment: Segment) -> Iterator[None]:
+    """After a refusal the links may be others than we know."""
+    try:
+        yield
+    except Refused:
+        segment.forget_links()
+        raise
+
+
+def _clear(netlink: Netlink) -> None:
+    for name in links.links(netlink):
         if name != "lo":
-            links.delete_link(ip, name)
+            links.delete(netlink, name)
+
+
+def _listen() -> Tuple[socket.socket, socket.socket]:
+    udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    tcp = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    try:
+        # an answer that is still on its way must not keep a new start from listening
+        tcp.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        for one in (udp, tcp):
+            one.bind((RESOLVER, 53))
+        tcp.listen(_BACKLOG)
+    except BaseException:
+        udp.close()
+        tcp.close()
+        raise
+    return udp, tcp
