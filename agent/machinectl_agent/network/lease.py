@@ -26,15 +26,16 @@ class Alive:
 
     def run(self) -> None:
         """Three times in each lease, and every second while etcd is away."""
-        pause = 0.0
+        pause, failing = 0.0, False
         while not self._ending.wait(pause):
             try:
-                pause = self._beat()
+                pause, failing = self._beat(), False
             except LeaseGone:
                 self._lease, pause = 0, 0.0
             except KvError as error:
-                self._journal.say("note", f"alive: {error}")
-                pause = 1.0
+                if not failing:
+                    self._journal.say("note", f"the lease can't be renewed: {error}")
+                pause, failing = 1.0, True
 
     def end(self) -> None:
         """The machine leaves: the key goes at once."""
