@@ -73,7 +73,9 @@ class Collect:
             seen.add((key, value))
             return self._clock() - self._since.setdefault((key, value), self._clock()) >= grace
 
-        for key, one in found.items():
+        endpoints = f"{self._store.layout.prefix}endpoints/"
+        # endpoints first, and their addresses with them: an address is never free while peers still send to it
+        for key, one in sorted(found.items(), key=lambda item: not item[0].startswith(endpoints)):
             self._look(key, one, local, networks, is_due, done)
         self._put_back(local, networks, found, is_due, done)
         self._since = {one: since for one, since in self._since.items() if one in seen}

@@ -16,7 +16,7 @@ COOLING = 60.0
 """Seconds that an address which we released is left alone while others are free."""
 
 _WIDEST = 64
-"""After conflicts, one of so many next free ones is tried, so that machines part ways."""
+"""After several conflicts, one of so many next free ones is tried, so that machines part ways."""
 
 
 class Stock:
@@ -36,7 +36,9 @@ class Stock:
         """Held until `settle`. None: all are taken, as far as is known."""
         with self._lock:
             self._warm_up()
-            found = self._upwards(random.randrange(min(1 << conflicts, _WIDEST)))  # noqa: S311 - no secret
+            # the first conflict only says that we knew too little
+            width = min(1 << conflicts, _WIDEST) if conflicts > 1 else 1
+            found = self._upwards(random.randrange(width))  # noqa: S311 - no secret
             if found is None:
                 # of those that cool down, the one that was released first
                 found = next(iter(self._cooling), None)
