@@ -131,16 +131,16 @@ def test_prefixes_change_while_changes_come(kind, single, follow, writer_of):
             number += 1
             reader.watch.add(f"/x/{number % 7}/")
             reader.watch.remove(f"/x/{(number + 3) % 7}/")
-            time.sleep(0.01)
+            time.sleep(0.001)
 
     thread = threading.Thread(target=churn)
     thread.start()
     keys = [f"/a/{number:04d}" for number in range(500)]
     for key in keys:
         writer.put(key, b"")
+    reader.wait(lambda: len(reader.changes("/a/")) >= len(keys), 3)  # while it goes on
     stop.set()
     thread.join()
-    reader.wait(lambda: len(reader.changes("/a/")) >= len(keys))
     assert [one.key for one in reader.changes("/a/")] == keys
     assert len(reader.snapshots("/a/")) == 1
 

@@ -28,6 +28,9 @@ from machinectl_agent.kv.wake import Wake
 SILENCE = 10.0
 """Seconds without a word after which the member is asked whether it lives."""
 _OPENING = 5.0  # seconds for all watches of a stream to be created
+# seconds that a stream is read before it gives way to one with other prefixes: if they change all the time,
+# what is said of the rest must be heard, too
+_SHORTEST = 0.05
 _PAUSE, _LONGEST_PAUSE = 0.1, 5.0
 _STEADY = 5.0  # seconds that a stream must have lived for the next pause to begin small again
 
@@ -39,6 +42,37 @@ class _Followed:
         self.prefix = prefix
         self.revision: Optional[int] = None
         """Handed out up to here; None: a Snapshot is due."""
+
+
+class _Watches:
+    """Which watch of a stream is which prefix's: etcd creates them in the order that they were asked for in."""
+
+    def __init__(self, wanted: Sequence[_Followed]) -> None:
+        self._wanted = wanted
+        self._known = max(one.revision or 0 for one in wanted)
+        self._began = time.monotonic()
+        self._created = 0
+        self.by_id: Dict[int, _Followed] = {}
+
+    @property
+    def are_complete(self) -> bool:
+        return self._created == len(self._wanted)
+
+    def take(self, answer: Answer) -> bool:
+        """True: that was the last one."""
+        if answer.revision < self._known:
+            raise KvUnavailable("the member of etcd is behind what is known already")
+        self.by_id[answer.watch_id] = self._wanted[self._created]
+        self._created += 1
+        if self.are_complete:
+            self._began = time.monotonic()
+        return self.are_complete
+
+    def patience(self, *, changed: bool) -> float:
+        """Seconds to wait for the next answer; none left: they don't come about, or have to give way."""
+        if not self.are_complete:
+            return self._began + _OPENING - time.monotonic()
+        return self._began + _SHORTEST - time.monotonic() if changed else SILENCE
 
 
 class Follower:
@@ -128,6 +162,8 @@ class Follower:
                     one.revision = page.revision
                     yield Snapshot(one.prefix, page.revision, page.items)
         wanted = [one for one in wanted if one.revision is not None]
+        if not wanted:
+            return  # all of them were removed meanwhile
         stream = self._source.open([(one.prefix, (one.revision or 0) + 1) for one in wanted])
         try:
             yield from self._read(stream, wanted)
@@ -146,48 +182,38 @@ class Follower:
                 one.revision = None
 
     def _read(self, stream: Stream, wanted: Sequence[_Followed]) -> Iterator[Optional[WatchItem]]:
-        by_id: Dict[int, _Followed] = {}
-        known = max(one.revision or 0 for one in wanted)
-        created = 0
-        heard = opened = time.monotonic()
+        watches = _Watches(wanted)
+        heard = time.monotonic()
         while not self._closed:
-            with self._lock:
-                if self._changed and created == len(wanted):
-                    return
-            answers = stream.read(self._wake, SILENCE if created == len(wanted) else _OPENING)
-            now = time.monotonic()
-            if answers:
-                heard = now
-            else:
+            patience = watches.patience(changed=self._changed)
+            if patience <= 0 and watches.are_complete:
+                return
+            answers = stream.read(self._wake, max(0.0, patience))
+            if not answers:
                 self._wake.clear()
             for answer in answers:
-                if answer.created:
-                    if answer.revision < known:
-                        raise KvUnavailable("the member of etcd is behind what is known already")
-                    by_id[answer.watch_id] = wanted[created]
-                    created += 1
-                    if created == len(wanted):
-                        yield None
-                followed = by_id.get(answer.watch_id)
-                if answer.cancelled and not self._end(answer, followed):
-                    raise KvRefused(f"etcd ends the watch: {answer.cancelled}")
-                if followed and not answer.created:
+                heard = time.monotonic()
+                if answer.created and watches.take(answer):
+                    yield None
+                followed = watches.by_id.get(answer.watch_id)
+                if answer.cancelled:
+                    self._end(answer, followed)
+                elif followed and not answer.created:
                     yield from self._hand_out(answer, followed)
-            if created < len(wanted) and now - opened > _OPENING:
+            if patience <= 0 and not watches.are_complete:
                 raise KvUnavailable("etcd does not begin to watch in time")
-            if now - heard >= SILENCE:
+            if time.monotonic() - heard >= SILENCE:
                 stream.probe()
                 heard = time.monotonic()
 
-    def _end(self, answer: Answer, followed: Optional[_Followed]) -> bool:
-        """A compaction has overtaken the watch: it begins again. False: it ended for another reason."""
+    def _end(self, answer: Answer, followed: Optional[_Followed]) -> None:
+        """A watch that a compaction has overtaken begins again, with a Snapshot."""
         if not answer.compacted:
-            return False
+            raise KvRefused(f"etcd ends the watch: {answer.cancelled}")
         with self._lock:
             self._changed = True
             if followed:
                 followed.revision = None
-        return True
 
     def _hand_out(self, answer: Answer, followed: _Followed) -> Iterator[WatchItem]:
         known = followed.revision
