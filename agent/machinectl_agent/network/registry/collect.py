@@ -68,10 +68,11 @@ class Collect:
         done = Collected()
         found = self._ours()
         seen: Set[Tuple[str, bytes]] = set()
+        now = self._clock()
 
         def is_due(key: str, value: bytes) -> bool:
             seen.add((key, value))
-            return self._clock() - self._since.setdefault((key, value), self._clock()) >= grace
+            return now - self._since.setdefault((key, value), now) >= grace
 
         endpoints = f"{self._store.layout.prefix}endpoints/"
         # endpoints first, and their addresses with them: an address is never free while peers still send to it

@@ -105,7 +105,7 @@ class Store:
         return self.layout.mark(machine or self.machine, key)
 
 
-_LEAST_CONFLICTS = 3
+_LEAST_CONFLICTS = 10
 """With no patience at all, an overtaken try is still repeated a little: nothing is unknown about it."""
 
 
