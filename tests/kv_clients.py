@@ -41,10 +41,10 @@ class Reader:
                 self.items.append(item)
                 self._came.notify_all()
 
-    def wait(self, met: Callable[[], bool], seconds: float = 10) -> None:
+    def wait(self, met: Callable[[], object], seconds: float = 10) -> None:
         """Until `met` is true of `items`."""
         with self._came:
-            assert self._came.wait_for(met, seconds), self.items[-20:]
+            assert self._came.wait_for(lambda: bool(met()), seconds), self.items[-20:]
 
     def snapshots(self, prefix: str = "") -> list[Snapshot]:
         return [one for one in self.items if isinstance(one, Snapshot) and one.prefix.startswith(prefix)]
