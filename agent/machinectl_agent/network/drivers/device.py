@@ -92,13 +92,14 @@ def _make(host: Netlink, path: str, wiring: Wiring, port: int, owner: Callable[[
             except Refused as error:
                 by = owner(wiring.vni) if error.errno == errno.EEXIST else ""
                 if error.errno != errno.EEXIST or by or time.monotonic() > end:
-                    raise _problem(error, wiring, port, by) from error
+                    raise problem(error, wiring, port, by) from error
             time.sleep(_PAUSE)
     finally:
         os.close(descriptor)
 
 
-def _problem(error: Refused, wiring: Wiring, port: int, by: str) -> Problem:
+def problem(error: Refused, wiring: Wiring, port: int, by: str = "") -> Problem:
+    """Words for a refusal, of making the device or of bringing it up."""
     if error.errno == errno.EEXIST:
         return Problem(
             "vni-taken",

@@ -32,13 +32,19 @@ def findings(netlink: Netlink, wiring: Wiring, peers: Mapping[str, Peer], port: 
         if bridge is not None and (one.name == interior.VXLAN or interior.is_port(one.name)):
             found += _port(one, bridge, wiring)
     if vxlan is not None:
-        found += _entries(entries.entries(netlink, vxlan.index), wiring, peers)
+        there_now = entries.entries(netlink, vxlan.index)
+        found += _entries(there_now, wiring, peers)
+        macs = set(there_now.local.values())
+        ports = interior.ports(there).values()
+        found += _some("ports have no FDB entry of br0", {one.name for one in ports if one.index not in macs})
     return found
 
 
 def _bridge(netlink: Netlink, bridge: Link, wiring: Wiring) -> Iterator[str]:
     if not bridge.up:
         yield "br0 is down"
+    if bridge.mac != interior.BRIDGE_MAC:
+        yield f"br0 has MAC {bridge.mac}, must be {interior.BRIDGE_MAC}: containers lose the DNS for a while"
     for name, value in links.differing(bridge.settings, interior.BRIDGE_SETTINGS).items():
         yield f"br0: {name} is {bridge.settings[name]}, must be {value}"
     if RESOLVER not in routes.addresses(netlink, bridge.index):

@@ -59,7 +59,7 @@ class Forwarding:
 
     def value(self, fact: Fact) -> Optional[str]:
         claims = self._claims.get(fact)
-        return next(reversed(list(claims.values()))) if claims else None
+        return next(reversed(claims.values())) if claims else None
 
     def remote(self) -> Dict[str, str]:
         """MAC → VTEP."""
@@ -77,7 +77,7 @@ class Forwarding:
 
     def _all(self, kind: str) -> Dict[str, str]:
         return {
-            name: next(reversed(list(claims.values())))
+            name: next(reversed(claims.values()))
             for (one, name), claims in self._claims.items()
             if one == kind
         }

@@ -76,7 +76,9 @@ def ensure_bridge(netlink: Netlink, wiring: Wiring) -> bool:
         found = _link(netlink, BRIDGE)
     wrong = links.differing(found.settings, BRIDGE_SETTINGS)
     if wrong:
-        netlink.run(links.change_settings(found.index, "bridge", wrong))
+        # the spanning tree first, and apart: while it is on, the kernel refuses a delay of 0
+        for name in sorted(wrong, key=lambda one: one != "BR_STP_STATE"):
+            netlink.run(links.change_settings(found.index, "bridge", {name: wrong[name]}))
     plain = not found.up or found.mtu != wiring.mtu or found.mac != BRIDGE_MAC
     if plain:
         netlink.run(links.change(found.index, up=True, mtu=wiring.mtu, address=BRIDGE_MAC))

@@ -38,9 +38,6 @@ def _remote(wanted: Forwarding, found: Entries, vxlan: int) -> Iterator[bytearra
         bridged = mac in found.bridged or mac in found.local
         if there == {vtep} and bridged and mac not in learned:
             continue
-        if len(there) > 1:
-            # a replace would change one of them only
-            yield from (kernel.drop_remote(vxlan, mac, one) for one in sorted(there))
         yield kernel.put_remote(vxlan, mac, vtep, bridged=mac not in found.local)
     for mac in found.remote.keys() - remote.keys() - {ANY_MAC}:
         yield from (kernel.drop_remote(vxlan, mac, one) for one in sorted(found.remote[mac]))

@@ -165,7 +165,10 @@ class Vxlan:
         settled = namespaces.inside(segment.path, interior.settle)
         bridge = interior.ensure_bridge(netlink, wiring)
         why = device.ensure(self._host, netlink, segment.path, wiring, self._port, self._owner)
-        ports = interior.ensure_ports(netlink, wiring, segment.macs)
+        try:
+            ports = interior.ensure_ports(netlink, wiring, segment.macs)
+        except Refused as error:
+            raise device.problem(error, wiring, self._port) from error
         segment.forget_links()
         if why is not None and segment.forwarding.whole:
             # nobody waits for the next set_peers: this keeps the interruption at some milliseconds

@@ -1,8 +1,8 @@
 """Forwarding entries (FDB) and neighbour entries: what says behind which VTEP a MAC is, and whose MAC an address is.
 
 Traps, all seen on real kernels: a bridge takes PERMANENT for "the bridge's own MAC", static is NOARP; VXLAN wants one
-of PERMANENT and REACHABLE, and ages what is neither PERMANENT nor NOARP. NOARP|REACHABLE is right for both, so that one
-request (SELF|MASTER) serves the bridge and the VXLAN device. `del` with SELF|MASTER stops at the first of both that
+of PERMANENT and REACHABLE, and ages what is neither PERMANENT nor NOARP. NOARP|REACHABLE is right for both, so that
+one request (SELF|MASTER) serves the bridge and the VXLAN device. `del` with SELF|MASTER stops at the first that
 is missing: two requests. A second append of a flood entry is taken silently and changes nothing.
 """
 
