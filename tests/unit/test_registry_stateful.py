@@ -203,6 +203,14 @@ class Cluster(RuleBasedStateMachine):
     # what must be so at any time
 
     @invariant()
+    def what_was_given_goes_with_its_network(self) -> None:
+        """An address that is not bound yet does not keep a network; CreateEndpoint finds it gone."""
+        for one in self.held if hasattr(self, "held") else ():
+            if LAYOUT.network(one.network) not in self.space.keys:
+                assert one.endpoint not in self.endpoints
+                one.is_over = True
+
+    @invariant()
     def no_subnets_overlap(self) -> None:
         if not hasattr(self, "space"):
             return
