@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import signal
 import socket
@@ -131,8 +130,7 @@ def test_made_and_removed_at_once(table: Bench):
     for _ in range(5):
         other = start(host, 1000, "remove")
         while other.poll() is None:
-            with contextlib.suppress(FileNotFoundError):
-                host.plane.ensure_network(host.wiring(NETWORK))
+            host.plane.ensure_network(host.wiring(NETWORK))
         host.plane.ensure_network(host.wiring(NETWORK))
         assert other.returncode == 0, other.communicate()[1]
         assert host.plane.findings(host.wiring(NETWORK), {}) == []
@@ -223,6 +221,16 @@ def damage(host: Host, one: Container, name: str) -> None:
     elif namespaces.is_namespace(path):
         words = DAMAGE[name].replace("PORT", f"p{one.endpoint[:12]}").split()
         subprocess.run(["nsenter", f"--net={path}", *words], capture_output=True, timeout=30, check=False)
+
+
+def test_a_namespace_that_was_replaced(table: Bench):
+    """By another program, while our socket held the old one: that one's VNI is free, and the new one is used."""
+    host, _ = table.pair()
+    host.plane.ensure_network(host.wiring(NETWORK))
+    namespaces.remove(host.folder, f"mctl-{NETWORK[:12]}")
+    namespaces.ensure(host.folder, f"mctl-{NETWORK[:12]}")
+    assert host.plane.ensure_network(host.wiring(NETWORK))
+    assert host.plane.findings(host.wiring(NETWORK), {}) == []
 
 
 def test_a_folder_that_was_emptied_before_the_agent_started(table: Bench):

@@ -49,10 +49,16 @@ class Segment:
         if found is None:
             raise FileNotFoundError(errno.ENOENT, "the network has no namespace on this machine", self.path)
         if self._netlink is None or found != self._identity:
+            if self._netlink is not None:
+                # without a name, but ours: it would keep the VNI till the kernel finds the time to end it
+                links.clear(self._netlink)
             self.close()
             self._netlink = namespaces.open_netlink(self.path)
             self._identity = found
         return self._netlink
+
+    def is_open(self) -> bool:
+        return self._netlink is not None
 
     def close(self) -> None:
         if self._netlink is not None:

@@ -31,6 +31,7 @@ from machinectl_agent.network.settings import RESOLVER
 
 PREFIX = "mctl-"
 _BACKLOG = 64
+_TRIES = 10
 
 
 class Vxlan:
@@ -58,24 +59,25 @@ class Vxlan:
 
     def ensure_network(self, wiring: Wiring) -> bool:
         with self._segment(wiring.network) as segment:
-            while True:
-                made = namespaces.ensure(self._folder, _name(wiring.network), segment.lost())
+            made = False
+            for left in reversed(range(_TRIES)):
+                made = namespaces.ensure(self._folder, _name(wiring.network), segment.lost()) or made
                 try:
                     with namespaces.held(segment.path):
                         return self._ensure_inside(segment, wiring) or made
-                except FileNotFoundError:
-                    if namespaces.is_namespace(segment.path):
+                except namespaces.Gone:
+                    # another process removes what we make
+                    if not left:
                         raise
+        raise AssertionError("unreachable: the last try raises")
 
     def remove_network(self, network: str) -> None:
         with self._segment(network) as segment:
-            with contextlib.suppress(FileNotFoundError), namespaces.held(segment.path):
+            with contextlib.suppress(namespaces.Gone), namespaces.held(segment.path):
                 # links first: a socket or a process in the namespace would keep them, and the VNI with them
-                _clear(segment.netlink())
+                links.clear(segment.netlink())
             namespaces.remove(self._folder, _name(network))
             segment.close()
-            with self._lock:
-                self._segments.pop(network[:12], None)
 
     def attach(self, network: str, endpoint: str, mac: str) -> str:
         name, port = interior.host_name(endpoint), interior.port_name(endpoint)
@@ -130,7 +132,7 @@ class Vxlan:
             segment.told[endpoint] = peer
             changes = segment.forwarding.put(endpoint, peer)
             requests = program.requests(changes, segment.vxlan(), segment.local())
-            segment.netlink().run(*requests, ignore=entries.GONE)
+            segment.netlink().run(*requests, ignore=entries.IGNORED)
 
     def drop_peer(self, network: str, endpoint: str, peer: Peer) -> None:
         with self._segment(network) as segment, _fresh(segment):
@@ -178,7 +180,7 @@ class Vxlan:
 
     def _synchronise(self, segment: Segment) -> int:
         requests = program.difference(segment.forwarding, segment.entries(), segment.vxlan())
-        segment.netlink().run(*requests, ignore=entries.GONE)
+        segment.netlink().run(*requests, ignore=entries.IGNORED)
         return len(requests)
 
     def _release(self, segment: Segment, port: int) -> None:
@@ -193,7 +195,7 @@ class Vxlan:
         segment.told.pop(endpoint, None)
         changes = segment.forwarding.drop(endpoint, peer)
         requests = program.requests(changes, segment.vxlan(), segment.local())
-        segment.netlink().run(*requests, ignore=entries.GONE)
+        segment.netlink().run(*requests, ignore=entries.IGNORED)
 
     def _make_veth(self, segment: Segment, name: str, port: str, mac: str) -> None:
         descriptor = os.open(segment.path, os.O_RDONLY | os.O_CLOEXEC)
@@ -220,10 +222,21 @@ class Vxlan:
 
     @contextlib.contextmanager
     def _segment(self, network: str) -> Iterator[Segment]:
-        with self._lock:
-            segment = self._segments.setdefault(network[:12], Segment(self._path(network)))
-        with segment.lock:
-            yield segment
+        """Held. One that has no namespace is forgotten after its use."""
+        short = network[:12]
+        while True:
+            with self._lock:
+                segment = self._segments.setdefault(short, Segment(self._path(network)))
+            with segment.lock:
+                if self._segments.get(short) is not segment:
+                    continue  # forgotten while we waited for it
+                try:
+                    yield segment
+                finally:
+                    if not segment.is_open():
+                        with self._lock:
+                            self._segments.pop(short, None)
+                return
 
     def _path(self, network: str) -> str:
         return f"{self._folder}/{_name(network)}"
@@ -241,12 +254,6 @@ def _fresh(segment: Segment) -> Iterator[None]:
     except Refused:
         segment.forget_links()
         raise
-
-
-def _clear(netlink: Netlink) -> None:
-    for name in links.links(netlink):
-        if name != "lo":
-            links.delete(netlink, name)
 
 
 def _listen() -> Tuple[socket.socket, socket.socket]:

@@ -21,7 +21,8 @@ from machinectl_agent.network.netlink.sockets import Netlink
 ANY_MAC = "00:00:00:00:00:00"
 """Whose entries of a VXLAN device are where broadcast, multicast and unknown MACs go."""
 
-GONE = frozenset({errno.ENOENT})
+IGNORED = frozenset({errno.ENOENT, errno.EAFNOSUPPORT})
+"""Answers to a drop of what is gone, and to any neighbour entry where the host has no IPv6 at all."""
 
 _REACHABLE, _NOARP, _PERMANENT = 0x02, 0x40, 0x80
 _SELF, _MASTER = 2, 4

@@ -100,6 +100,13 @@ def delete(netlink: Netlink, name: str) -> bool:
     return bool(netlink.run(wanted, ignore=_GONE))
 
 
+def clear(netlink: Netlink) -> None:
+    """Deletes all but the loopback."""
+    for name in links(netlink):
+        if name != "lo":
+            delete(netlink, name)
+
+
 def differing(found: Mapping[str, Any], wanted: Mapping[str, Any]) -> Dict[str, Any]:
     """What of `wanted` is otherwise; a setting that this kernel does not tell of is none of its."""
     return {name: value for name, value in wanted.items() if found.get(name, value) != value}

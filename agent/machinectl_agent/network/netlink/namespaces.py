@@ -108,15 +108,25 @@ def names(folder: str, prefix: str) -> Set[str]:
         return set()
 
 
+class Gone(FileNotFoundError):
+    """The namespace is not there, or was removed or made anew while we waited for it."""
+
+
 @contextlib.contextmanager
 def held(path: str) -> Iterator[None]:
-    """One at a time, over all processes. Raises FileNotFoundError, also where the namespace was removed, or made
-    anew, while we waited."""
-    with _held(path) as descriptor:
-        opened = os.fstat(descriptor)
-        if identity(path) != (opened.st_dev, opened.st_ino):
-            raise FileNotFoundError(errno.ENOENT, "the namespace went while we waited for it", path)
-        yield
+    """One at a time, over all processes. Raises `Gone`."""
+    if not is_namespace(path):
+        raise Gone(errno.ENOENT, "no namespace", path)
+    try:
+        with _held(path) as descriptor:
+            opened = os.fstat(descriptor)
+            if identity(path) != (opened.st_dev, opened.st_ino):
+                raise Gone(errno.ENOENT, "the namespace went while we waited for it", path)
+            yield
+    except FileNotFoundError as error:
+        if is_namespace(path):
+            raise
+        raise Gone(errno.ENOENT, "the namespace went", path) from error
 
 
 @contextlib.contextmanager
