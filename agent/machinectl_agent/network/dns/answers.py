@@ -1,77 +1,98 @@
-"""A question and who asks it → the answer, or that it has to be forwarded. Pure but for the round robin's dice."""
+"""The zone's answer → a packet, no longer than the client takes."""
 
 from __future__ import annotations
 
 import ipaddress
-import random
-from typing import Optional
+from typing import Any, Optional
 
-from dnslib import AAAA, PTR, QTYPE, RCODE, RR, SOA, A, DNSRecord
+from dnslib import AAAA, CLASS, EDNS0, PTR, QTYPE, RCODE, RR, SOA, A, DNSHeader, DNSLabel, DNSRecord
 
-from machinectl_agent.network.dns.zone import Client, Zone
+from machinectl_agent.network.dns.query import Query
+from machinectl_agent.network.dns.verdict import Answer, Verdict
 
-TTL = 2
-"""Seconds: a container's address may be another one's soon after it has gone."""
+TTL = 5
+"""Seconds, also of what is not there: an address may be another container's soon after its own has gone, and a
+name that was asked for too early is there within a second. A question costs us well under a millisecond."""
+PAYLOAD = 1232
+"""Bytes of UDP that we say we take, and that our own answers have at most: no fragments on any path
+(dnsflagday.net/2020)."""
+_TCP = 65535
+_OPT = 11
+_SOA = 60
+"""Bytes of the record, names compressed."""
+
+_STATUS = {
+    Verdict.FOUND: RCODE.NOERROR,
+    Verdict.NO_DATA: RCODE.NOERROR,
+    Verdict.NO_NAME: RCODE.NXDOMAIN,
+    Verdict.REFUSED: RCODE.REFUSED,
+}
 
 
-def answer(zone: Zone, client: Client, query: DNSRecord) -> Optional[DNSRecord]:
-    """None: forward it. AA is set on all that is ours (RFC 1035, 4.1.1)."""
-    name, kind = str(query.q.qname), int(query.q.qtype)
-    reply = query.reply(aa=1, ra=1)
-    if kind == QTYPE.PTR:
-        return _reverse(zone, client, reply, name)
-    found = zone.find(client, name)
-    if not found:
-        if client.forward:
-            return None
-        # isolated: no name of it goes out. REFUSED, as we know nothing about it
-        reply.header.aa, reply.header.rcode = 0, RCODE.REFUSED
+def render(query: Query, answer: Answer, *, tcp: bool) -> bytes:
+    """With AA on all that is ours: Docker's resolver then does not ask anybody else. What does not fit in UDP is left
+    out, and TC makes the client ask by TCP."""
+    reply = _reply(query, _STATUS[answer.verdict], ours=answer.verdict is not Verdict.REFUSED)
+    name = query.question.qname
+    room = (_TCP if tcp else min(query.limit, PAYLOAD)) - _length(query)
+    for kind, value in answer.values:
+        room -= 12 + (len(value) + 2 if kind == "PTR" else 4 if kind == "A" else 16)
+        if room < 0:
+            reply.header.tc = 1
+            break
+        reply.rr.append(RR(name, getattr(QTYPE, kind), rdata=_data(kind, value), ttl=TTL))
+    if answer.verdict in (Verdict.NO_DATA, Verdict.NO_NAME):
+        # without an SOA nobody may keep a negative answer (RFC 2308, 5)
+        soa = SOA("machinectl.", "machinectl.", (1, TTL, TTL, TTL, TTL))
+        if room >= _SOA:
+            reply.auth.append(RR(name, QTYPE.SOA, rdata=soa, ttl=TTL))
+    return _packed(reply, query)
+
+
+def render_status(query: Query, code: int, *, ours: bool = False) -> bytes:
+    """Nothing but a status: one of dnslib's RCODE."""
+    return _packed(_reply(query, code, ours=ours), query)
+
+
+def render_early(query: Query) -> Optional[bytes]:
+    """What is answered before anybody looks at the name; None for all common questions."""
+    if query.opt is not None and query.opt.edns_ver > 0:
+        # BADVERS is 16: the upper 8 bits of the status are in OPT (RFC 6891, 6.1.3)
+        return _packed(_reply(query, RCODE.NOERROR), query, extended=1)
+    if query.question.qclass != CLASS.IN or query.kind in ("AXFR", "IXFR"):
+        return render_status(query, RCODE.REFUSED)
+    return None
+
+
+def fitted(query: Query, reply: bytes) -> bytes:
+    """A forwarded reply as the client takes it by UDP: where a server sends more than it was asked to, TC."""
+    if len(reply) <= query.limit:
         return reply
-    addresses = [(one.ip, QTYPE.A, A) for one in found if one.ip] + [
-        (one.ip6, QTYPE.AAAA, AAAA) for one in found if one.ip6
-    ]
-    chosen = [(ip, shape) for ip, of, shape in addresses if of == kind]
-    random.shuffle(chosen)  # clients take the first: replicas share the load
-    for ip, shape in chosen:
-        reply.add_answer(RR(query.q.qname, kind, rdata=shape(ip), ttl=TTL))
-    if not chosen:
-        _no_data(reply, name)
-    return reply
+    short = _reply(query, RCODE.NOERROR)
+    short.header.tc = 1
+    return _packed(short, query)
 
 
-def refusal(query: DNSRecord, code: int) -> DNSRecord:
-    reply: DNSRecord = query.reply(ra=1)
-    reply.header.rcode = code
-    return reply
+def _reply(query: Query, code: int, *, ours: bool = False) -> DNSRecord:
+    asked = query.header
+    header = DNSHeader(id=asked.id, bitmap=0, qr=1, aa=int(ours), rd=asked.rd, ra=1, cd=asked.cd, rcode=code)
+    return DNSRecord(header, q=query.question)
 
 
-def _reverse(zone: Zone, client: Client, reply: DNSRecord, name: str) -> Optional[DNSRecord]:
-    address = parse_reverse(name)
-    ours, found = zone.reverse(client, address) if address else (False, "")
-    if found:
-        reply.add_answer(RR(reply.q.qname, QTYPE.PTR, rdata=PTR(found), ttl=TTL))
-    elif ours or not client.forward:
-        reply.header.rcode = RCODE.NXDOMAIN
-        _no_data(reply, name)
-    else:
-        return None
-    return reply
+def _packed(reply: DNSRecord, query: Query, extended: int = 0) -> bytes:
+    if query.opt is not None:
+        flags = "do" if query.opt.edns_do else ""
+        reply.ar.append(EDNS0(flags=flags, udp_len=PAYLOAD, ext_rcode=extended))
+    return bytes(reply.pack())
 
 
-def parse_reverse(name: str) -> str:
-    """`2.1.77.10.in-addr.arpa.` → `10.77.1.2`; empty for what is no such name (RFC 1035, 3.5; RFC 3596, 2.5)."""
-    labels = name.rstrip(".").lower().split(".")
-    try:
-        if labels[-2:] == ["in-addr", "arpa"] and len(labels) == 6:
-            return str(ipaddress.IPv4Address(".".join(reversed(labels[:4]))))
-        if labels[-2:] == ["ip6", "arpa"] and len(labels) == 34:
-            return str(ipaddress.IPv6Address(int("".join(reversed(labels[:32])), 16)))
-    except ValueError:
-        pass
-    return ""
+def _length(query: Query) -> int:
+    """Bytes of header, question and OPT."""
+    name = sum(len(one) + 1 for one in query.question.qname.label) + 1
+    return 12 + name + 4 + (_OPT if query.opt is not None else 0)
 
 
-def _no_data(reply: DNSRecord, name: str) -> None:
-    """The name is ours and has nothing of this kind: an SOA in the authority section (RFC 2308, 2.2)."""
-    times = (1, TTL, TTL, TTL, TTL)
-    reply.add_auth(RR(name, QTYPE.SOA, rdata=SOA("machinectl.", "machinectl.", times), ttl=TTL))
+def _data(kind: str, value: str) -> Any:
+    if kind == "PTR":
+        return PTR(DNSLabel(value.encode().split(b".")))
+    return A(value) if kind == "A" else AAAA(tuple(ipaddress.IPv6Address(value).packed))

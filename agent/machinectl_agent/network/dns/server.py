@@ -1,203 +1,271 @@
 """The DNS server: a UDP and a TCP socket in the namespace of each local network, one thread for all of them.
 
-Names of ours are answered in that thread. What has to be forwarded, and every TCP connection, goes to a few workers.
+Sockets stay in the namespace that they were made in, whichever thread uses them; an answer leaves through the socket
+that was asked, so its source is the address that the client knows. Upstreams are asked from the host's namespace.
 """
 
 from __future__ import annotations
 
+import functools
 import os
 import selectors
 import socket
-import struct
 import threading
-from concurrent.futures import ThreadPoolExecutor
-from typing import Callable, Dict, List, Optional, Sequence, Tuple
+import time
+from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple
 
-from dnslib import EDNS0, OPCODE, QTYPE, RCODE, DNSError, DNSRecord
+from dnslib import RCODE
 
-from machinectl_agent.network.dns.answers import answer, refusal
-from machinectl_agent.network.dns.forward import forward, read_message
+from machinectl_agent.daemon.journal import Journal
+from machinectl_agent.network.dns import forward
+from machinectl_agent.network.dns.answers import fitted, render, render_early, render_status
+from machinectl_agent.network.dns.conversation import Conversations
+from machinectl_agent.network.dns.limits import Places, Rate
+from machinectl_agent.network.dns.query import Malformed, Query, parse_query
+from machinectl_agent.network.dns.relay import Relay
+from machinectl_agent.network.dns.standing import Standing
+from machinectl_agent.network.dns.upstreams import address_of
+from machinectl_agent.network.dns.verdict import Answer, Verdict
 from machinectl_agent.network.dns.zone import Zone
 
-WORKERS = 8
-WAITING = 256
-"""Questions that wait for upstreams or a slow client at most; the next one is dropped, and its client asks again."""
-PLAIN = 512
-"""Bytes of a UDP answer without EDNS (RFC 1035, 4.2.1)."""
-PAYLOAD = 1232
-"""Bytes with EDNS that we send at most: no fragments on any path (dnsflagday.net/2020)."""
-PATIENCE = 5.0
-"""Seconds that a TCP client may be silent."""
+RATE = 3000
+"""Questions of one client in a second, about half of what the thread can answer; the rest is dropped unread."""
+WAITING, WAITING_EACH = 256, 64
+"""Questions at upstreams, of all clients and of one: each has a socket, and a service has 1,024 files."""
+BATCH = 32
+"""Packets of one socket before the next one has its turn: a flood in one network delays the others little."""
+BEAT = 5.0
+"""Seconds between two signs of life at most."""
+_REMOVAL = 5.0
+
+Socket = socket.socket
+Client = Tuple[Optional[str], str]
+"""Network and source address."""
 
 
 class Server:
-    """`add` and `remove` may be called by any thread."""
+    """`add`, `remove` and `close` may be called by any thread, also before `start`. It starts once."""
 
-    def __init__(self, zone: Zone, upstreams: Callable[[], Sequence[str]]) -> None:
+    def __init__(
+        self,
+        zone: Zone,
+        upstreams: Callable[[], Sequence[str]],
+        *,
+        rate: int = RATE,
+        journal: Optional[Journal] = None,
+    ) -> None:
         self._zone = zone
         self._upstreams = upstreams
+        self._journal = journal
         self._lock = threading.Lock()
-        self._sockets: Dict[Optional[str], Tuple[socket.socket, socket.socket]] = {}
+        self._running = False
+        self._ending = False
+        self._changes: List[Callable[[], None]] = []
+        self._sockets: Dict[Optional[str], Tuple[Socket, Socket]] = {}
+        self._own_addresses: Dict[Optional[str], Tuple[str, int]] = {}
         self._selector = selectors.DefaultSelector()
         self._wake, self._waker = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
-        self._pending: List[Callable[[], None]] = []
-        self._places = threading.BoundedSemaphore(WAITING)
-        self._workers: Optional[ThreadPoolExecutor] = None
-        self._ended = False
-        self._selector.register(self._wake, selectors.EVENT_READ, None)
+        self._selector.register(self._wake, selectors.EVENT_READ, self._change)
+        self._rate = Rate(rate)
+        self._waiting = Places(WAITING, WAITING_EACH)
+        self._standing = Standing()
+        self._relay = Relay(self._selector, self._standing)
+        self._conversations = Conversations()
+        self._beat = time.monotonic()
+        self._told = 0.0
 
     def start(self) -> None:
-        self._workers = ThreadPoolExecutor(WORKERS, thread_name_prefix="dns")
+        """`run` in a thread of its own."""
         threading.Thread(target=self.run, name="dns", daemon=True).start()
 
-    def add(self, network: Optional[str], udp: socket.socket, tcp: socket.socket) -> None:
-        """Serves these sockets from now on; None: the host's own namespace."""
+    def add(self, network: Optional[str], udp: Socket, tcp: Socket) -> None:
+        """Serves these sockets from now on, and owns them; None: the host's own namespace. Replaces older ones."""
         for one in (udp, tcp):
             one.setblocking(False)
 
         def register() -> None:
+            self._unregister(network)
+            if self._ending:
+                udp.close()
+                tcp.close()
+                return
+            self._own_addresses[network] = udp.getsockname()[:2]
             self._sockets[network] = (udp, tcp)
-            self._selector.register(udp, selectors.EVENT_READ, (network, False))
-            self._selector.register(tcp, selectors.EVENT_READ, (network, True))
+            receive = functools.partial(self._receive, network, udp)
+            self._selector.register(udp, selectors.EVENT_READ, receive)
+            self._selector.register(tcp, selectors.EVENT_READ, functools.partial(self._accept, network, tcp))
 
-        self._later(register)
+        self._do(register)
 
     def remove(self, network: Optional[str]) -> None:
-        """Closes them; no error where there are none."""
-
-        def unregister() -> None:
-            for one in self._sockets.pop(network, ()):
-                self._selector.unregister(one)
-                one.close()
-
-        self._later(unregister)
+        """Closes them before it returns: an open socket would keep the namespace alive. No error without any."""
+        self._do(lambda: self._unregister(network))
 
     def close(self) -> None:
-        self._ended = True
-        self._later(lambda: None)
+        """Ends `run`, and closes all sockets."""
+
+        def end() -> None:
+            if self._ending:
+                return
+            self._ending = True
+            for network in list(self._sockets):
+                self._unregister(network)
+            self._conversations.end_all()
+            self._relay.close()
+            if not self._running:
+                self._release()
+
+        self._do(end)
+
+    def is_well(self) -> bool:
+        """Whether the thread is answering."""
+        return self._running and time.monotonic() - self._beat < 4 * BEAT
 
     def run(self) -> None:
-        while not self._ended:
-            for key, _ in self._selector.select():
-                if key.data is None:
-                    self._change()
-                elif key.data[1]:
-                    self._accept(key.fileobj, key.data[0])  # type: ignore[arg-type]
-                else:
-                    self._receive(key.fileobj, key.data[0])  # type: ignore[arg-type]
-
-    def _later(self, change: Callable[[], None]) -> None:
-        """The selector belongs to its thread."""
+        """Until `close`."""
         with self._lock:
-            self._pending.append(change)
-        os.write(self._waker, b"x")
-
-    def _change(self) -> None:
-        os.read(self._wake, 4096)
+            self._running = not self._ending
+            if not self._running:
+                return
+        while not self._ending:
+            for key, _ in self._selector.select(self._relay.timeout(BEAT)):
+                self._guarded(key.data)
+            self._guarded(self._relay.expire)
+            self._beat = time.monotonic()
         with self._lock:
-            changes, self._pending = self._pending, []
+            self._running = False
+            changes, self._changes = self._changes, []
+            self._release()
         for change in changes:
             change()
 
-    def _receive(self, udp: socket.socket, network: Optional[str]) -> None:
+    def _release(self) -> None:
+        self._selector.close()
+        os.close(self._wake)
+        os.close(self._waker)
+
+    def _guarded(self, work: Callable[[], None]) -> None:
+        """One packet must not end the names of the whole machine. Told once a minute: it may be a flood."""
         try:
-            text, source = udp.recvfrom(65535)
-        except OSError:
-            return
-        query = parse(text)
-        if query is None:
-            return
-        reply = self._own(query, network, source[0])
-        if reply is not None:
-            _send(udp, fit(reply, query), source)
-        else:
-            self._work(lambda: _send(udp, self._ask(text, query, tcp=False), source))
+            work()
+        except Exception as error:
+            if self._journal and time.monotonic() - self._told > 60:
+                self._told = time.monotonic()
+                self._journal.say("error", f"dns: {error!r}")
 
-    def _accept(self, tcp: socket.socket, network: Optional[str]) -> None:
-        try:
-            client, source = tcp.accept()
-        except OSError:
-            return
-        if not self._work(lambda: self._converse(client, network, source[0])):
-            client.close()
+    def _do(self, change: Callable[[], None]) -> None:
+        """In the thread that owns the selector: a descriptor that is closed under its hands may be another's."""
+        done = threading.Event()
 
-    def _converse(self, client: socket.socket, network: Optional[str], source: str) -> None:
-        with client:
-            client.settimeout(PATIENCE)
+        def work() -> None:
             try:
-                while True:
-                    text = read_message(client)
-                    query = parse(text)
-                    if query is None:
-                        return
-                    reply = self._own(query, network, source)
-                    content = reply.pack() if reply is not None else self._ask(text, query, tcp=True)
-                    client.sendall(struct.pack("!H", len(content)) + content)
-            except OSError:
-                return
-
-    def _own(self, query: DNSRecord, network: Optional[str], source: str) -> Optional[DNSRecord]:
-        """Our own answer; None: it has to be forwarded."""
-        if query.header.opcode != OPCODE.QUERY:
-            return refusal(query, RCODE.NOTIMP)
-        if len(query.questions) != 1:
-            return refusal(query, RCODE.FORMERR)
-        reply = answer(self._zone, self._zone.client(network, source), query)
-        if reply is not None and _edns(query) is not None:
-            reply.add_ar(EDNS0(udp_len=PAYLOAD))
-        return reply
-
-    def _ask(self, text: bytes, query: DNSRecord, *, tcp: bool) -> bytes:
-        found = forward(text, self._upstreams(), tcp=tcp)
-        if found:
-            return found
-        code = RCODE.SERVFAIL if self._upstreams() else RCODE.NXDOMAIN
-        content: bytes = refusal(query, code).pack()
-        return content
-
-    def _work(self, work: Callable[[], None]) -> bool:
-        if self._workers is None or not self._places.acquire(blocking=False):
-            return False
-
-        def run() -> None:
-            try:
-                work()
+                change()
             finally:
-                self._places.release()
+                done.set()
 
-        self._workers.submit(run)
-        return True
+        with self._lock:
+            if not self._running:
+                work()
+                return
+            self._changes.append(work)
+            try:
+                os.write(self._waker, b"x")
+            except BlockingIOError:
+                pass  # 64 KB of calls wait there already
+        done.wait(_REMOVAL)
+
+    def _change(self) -> None:
+        try:
+            os.read(self._wake, 65536)
+        except BlockingIOError:
+            pass
+        with self._lock:
+            changes, self._changes = self._changes, []
+        for change in changes:
+            self._guarded(change)
+
+    def _unregister(self, network: Optional[str]) -> None:
+        self._own_addresses.pop(network, None)
+        for one in self._sockets.pop(network, ()):
+            self._selector.unregister(one)
+            one.close()
+        self._conversations.end(network)
+
+    def _receive(self, network: Optional[str], udp: Socket) -> None:
+        for _ in range(BATCH):
+            try:
+                packet, source = udp.recvfrom(65535)
+            except OSError:  # no more, or closed in this round
+                return
+            client = (network, source[0])
+            if not self._rate.allows(client):
+                continue
+            self._guarded(functools.partial(self._answer, client, udp, source, packet))
+
+    def _answer(self, client: Client, udp: Socket, source: Any, packet: bytes) -> None:
+        try:
+            query = parse_query(packet)
+        except Malformed as malformed:
+            if malformed.reply:
+                _send(udp, malformed.reply, source)
+            return
+        content = self._own(client, query, tcp=False)
+        if content is not None:
+            _send(udp, content, source)
+            return
+        servers = self._servers()
+        if not servers or not self._waiting.take(client):
+            _send(udp, self._unanswered(query, servers), source)
+            return
+
+        def done(reply: Optional[bytes]) -> None:
+            self._waiting.give(client)
+            _send(udp, fitted(query, reply) if reply else self._unanswered(query, servers), source)
+
+        self._relay.start(query, servers, done)
+
+    def _accept(self, network: Optional[str], tcp: Socket) -> None:
+        try:
+            one, source = tcp.accept()
+        except OSError:
+            return
+        client = (network, source[0])
+        self._conversations.start(one, network, client, lambda packet: self._reply(client, packet))
+
+    def _reply(self, client: Client, packet: bytes) -> Optional[bytes]:
+        try:
+            query = parse_query(packet)
+        except Malformed as malformed:
+            return malformed.reply or None
+        content = self._own(client, query, tcp=True)
+        if content is not None:
+            return content
+        servers = self._servers()
+        return forward.ask(query, servers, self._standing) or self._unanswered(query, servers)
+
+    def _own(self, client: Client, query: Query, *, tcp: bool) -> Optional[bytes]:
+        """Our own answer; None: it has to be forwarded."""
+        early = render_early(query)
+        if early is not None:
+            return early
+        answer: Answer = self._zone.answer(*client, query.name, query.kind)
+        return None if answer.verdict is Verdict.FORWARD else render(query, answer, tcp=tcp)
+
+    def _servers(self) -> List[str]:
+        """Never ourselves, whatever the upstreams' list says: a question would go round until the limits stop it."""
+        own = set(self._own_addresses.copy().values())
+        return [one for one in self._upstreams() if address_of(one) not in own]
+
+    def _unanswered(self, query: Query, servers: Sequence[str]) -> bytes:
+        """SERVFAIL where upstreams are silent: Docker's resolver then asks the other ones it knows. Without any there
+        is nothing but our names, and this is none."""
+        if servers:
+            return render_status(query, RCODE.SERVFAIL)
+        return render(query, Answer(Verdict.NO_NAME), tcp=False)
 
 
-def parse(text: bytes) -> Optional[DNSRecord]:
-    """None for what is no question: an answer to it could start a loop."""
-    try:
-        query = DNSRecord.parse(text)
-    except (DNSError, ValueError, IndexError, struct.error, UnicodeError):
-        return None
-    return None if query.header.qr else query
-
-
-def fit(reply: DNSRecord, query: DNSRecord) -> bytes:
-    """As much as the client takes in one datagram; else TC, and it asks by TCP."""
-    size = _edns(query)
-    content: bytes = reply.pack()
-    if len(content) <= (PLAIN if size is None else max(PLAIN, min(size, PAYLOAD))):
-        return content
-    short: bytes = reply.truncate().pack()
-    return short
-
-
-def _edns(query: DNSRecord) -> Optional[int]:
-    """Bytes that the client takes, None without EDNS (RFC 6891)."""
-    for one in query.ar:
-        if one.rtype == QTYPE.OPT:
-            return int(one.rclass)
-    return None
-
-
-def _send(udp: socket.socket, content: bytes, source: Tuple[str, int]) -> None:
+def _send(udp: Socket, content: bytes, source: Any) -> None:
     try:
         udp.sendto(content, source)
     except OSError:
-        return
+        pass  # the client has gone, or its network; else it asks again
