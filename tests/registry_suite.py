@@ -94,7 +94,7 @@ class RegistrySuite:
         a, b = machine("a"), machine("b")
         first = a.request_pool("10.5.0.0/16", "10.5.1.0/24")
         assert a.request_pool("10.5.0.0/16", "10.5.1.0/24") == first
-        record = make(a, subnet="10.5.0.0/16")
+        record = make(a, subnet="10.5.0.0/16", range="10.5.1.0/24")
         assert record.pools == (Pool("10.5.0.0/16", "10.5.1.0/24", "10.5.1.0"),)
         assert a.request_pool("10.5.0.0/16").network == NETWORK
         assert b.request_pool("10.5.0.0/16", network=NETWORK).range == "10.5.1.0/24"
@@ -106,6 +106,13 @@ class RegistrySuite:
         b.release_pool("10.5.0.0/16")
         a.release_pool("10.5.0.0/16")
         assert b.request_pool("10.5.0.0/16", network=NETWORK).network == NETWORK
+
+    def test_a_second_try_may_have_another_range(self, machine: Join):
+        a = machine("a")
+        a.request_pool("10.5.0.0/16", "10.5.1.0/24")
+        assert a.request_pool("10.5.0.0/16", "10.5.2.0/24").range == "10.5.2.0/24"
+        assert a.request_address("10.5.0.0/16") == "10.5.2.0/16"
+        assert make(a, subnet="10.5.0.0/16").pools[0].range == ""
 
     @pytest.mark.parametrize(
         ("subnet", "inner"),
@@ -308,6 +315,17 @@ class RegistrySuite:
         assert b.endpoints(NETWORK) == [made]
         with pytest.raises(BadSubnet):
             a.put_endpoint(EndpointRecord("stray", NETWORK, "a", "192.0.2.1", "", "02:42"))
+
+    def test_an_address_that_was_freed_by_others_can_be_bound_again(self, machine: Join):
+        a, b = machine("a"), machine("b")
+        made = attach(a, "a", make(a))
+        b.forget("a", force=True)
+        again = EndpointRecord("again", NETWORK, "a", made.ip, "", "02:42")
+        a.put_endpoint(again)
+        assert b.endpoints(NETWORK) == [again]
+        a.delete_endpoint(NETWORK, made.id)
+        a.delete_endpoint(NETWORK, again.id)
+        assert b.request_address("10.77.0.0/24", made.ip) == f"{made.ip}/24"
 
     def test_an_endpoint_gets_its_names(self, machine: Join):
         a, b = machine("a"), machine("b")

@@ -39,7 +39,13 @@ class Endpoints:
         layout, memory = self._store.layout, self._store.memory
         addresses = self.addresses(record)
         keys = [layout.endpoint(record.network, record.id), *addresses]
-        expected = {key: value for key, value in _remembered(memory, keys).items() if value}
+        remembered = _remembered(memory, keys)
+        # what is remembered of somebody else may be long over: left out, it is read
+        expected = {
+            key: value
+            for key, value in remembered.items()
+            if value and _may_bind(key, value, addresses, record)
+        }
         token = secrets.token_hex(8)
         self._store.settle(lambda: self._put(record, addresses, expected, token))
 
@@ -145,13 +151,11 @@ class Endpoints:
             memory.endpoints.pop(key, None)
             return True
         held = _remembered(memory, addresses)
-        if not all(held.values()):
+        if not all(content and _endpoint(one, content) == endpoint for one, content in held.items()):
             found = store.read(addresses)
             held = {one: found[one].value if one in found else None for one in addresses}
         bound = {
-            one: content
-            for one, content in held.items()
-            if content and (_address(one, content) or AddressRecord("")).endpoint == endpoint
+            one: content for one, content in held.items() if content and _endpoint(one, content) == endpoint
         }
         done = store.txn(
             [has_value(key, value), *(has_value(one, content) for one, content in bound.items())],
@@ -184,6 +188,16 @@ def _subnet_of(network: NetworkRecord, ip: str) -> Block:
 
 def _address(key: str, value: Optional[bytes]) -> Optional[AddressRecord]:
     return parsed(AddressRecord, KeyValue(key, value)) if value else None
+
+
+def _endpoint(key: str, value: bytes) -> str:
+    """Whom an address is bound to."""
+    found = _address(key, value)
+    return found.endpoint if found else ""
+
+
+def _may_bind(key: str, value: bytes, addresses: Dict[str, str], record: EndpointRecord) -> bool:
+    return key not in addresses or _endpoint(key, value) in ("", record.id)
 
 
 def _is(key: str, value: Optional[bytes]) -> Compare:

@@ -6,6 +6,7 @@ choose overlapping but different subnets at the same time can't both be right.
 
 from __future__ import annotations
 
+import dataclasses
 import secrets
 from typing import List, Optional, Sequence, Tuple
 
@@ -21,7 +22,14 @@ from machinectl_agent.network.registry.blocks import (
     overlapping,
 )
 from machinectl_agent.network.registry.errors import BadSubnet, PoolFull, PoolGone, PoolTaken
-from machinectl_agent.network.registry.store import Store, parsed, parsed_all, same, unchanged_below
+from machinectl_agent.network.registry.store import (
+    Store,
+    has_value,
+    parsed,
+    parsed_all,
+    same,
+    unchanged_below,
+)
 
 
 class Pools:
@@ -86,7 +94,8 @@ class Pools:
         for one in found:
             if one.subnet == subnet and one.machine == self._store.machine:
                 # dockerd asks again for what it has at each of its starts
-                return one
+                inner = str(wanted.range) if inner else ""
+                return one if one.network or one.range == inner else self._rerange(one, inner)
         hit = overlapping(wanted.subnet, networks([one.subnet for one in found]))
         if hit:
             owner = next(one for one in found if one.subnet == str(hit))
@@ -120,6 +129,16 @@ class Pools:
             return None
         store.memory.pools[key] = encode(record)
         return record
+
+    def _rerange(self, record: PoolRecord, inner: str) -> Optional[PoolRecord]:
+        """Another try of a network whose first one did not come to its end."""
+        store, key = self._store, self._store.layout.pool(record.subnet)
+        after = dataclasses.replace(record, range=inner)
+        done = store.txn([has_value(key, encode(record))], [Put(key, encode(after))])
+        if not done.ok:
+            return None
+        store.memory.pools[key] = encode(after)
+        return after
 
     def _release(self, key: str) -> Optional[bool]:
         store = self._store
