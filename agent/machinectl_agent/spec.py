@@ -26,6 +26,7 @@ __all__ = [
     "ClusterStoreSpec",
     "EngineSpec",
     "HostSpec",
+    "NetworkSpec",
     "OptionError",
     "PackageFile",
     "Spec",
@@ -114,6 +115,35 @@ class HostSpec:
 
 
 @dataclass(frozen=True)
+class NetworkSpec:
+    """Membership in machinectl's own networks. PEM texts; `key` is a secret.
+
+    The three are empty where etcd speaks plain http, which only its owner can have asked for.
+    """
+
+    id: str = ""
+    """The machine's, random; minted once by the controller. Its name is `Spec.name`."""
+    vtep: str = ""
+    """Address or name of the interface that peers send to; empty: the address that leads to etcd."""
+    endpoints: Tuple[str, ...] = ()
+    """etcd's client URLs."""
+    ca: str = ""
+    cert: str = ""
+    key: str = field(default="", repr=False)
+    prefix: str = ""
+    """Path in etcd; empty: the agent's own default."""
+    pools: Tuple[str, ...] = ()
+    """CIDRs that subnets are chosen from; empty: the agent's own default."""
+    pool_size: int = 24
+    upstreams: Tuple[str, ...] = ()
+    """DNS servers for names that are not ours; empty: what the engine was given, else what the host uses."""
+    absent: bool = False
+    """The machine leaves: nothing of it stays on the host."""
+    force: bool = False
+    """It leaves even with containers in the networks, which are disconnected, and where etcd is away."""
+
+
+@dataclass(frozen=True)
 class Spec:
     """Everything that one `apply` wants."""
 
@@ -123,6 +153,8 @@ class Spec:
     host: HostSpec = HostSpec()
     take_over: bool = False
     """Another store's CA may be replaced: its clients are locked out then."""
+    network: Optional[NetworkSpec] = None
+    """None: a membership that is there stays as it is; a machine leaves only when it is told to."""
 
     def to_json(self) -> Dict[str, Any]:
         """The whole document, secrets included: for the wire, never for a log."""
@@ -136,6 +168,8 @@ class Spec:
         document["engine"]["env"] = dict.fromkeys(self.engine.env, "(hidden)")
         if self.engine.cluster:
             document["engine"]["cluster"]["key"] = "(secret)"
+        if self.network:
+            document["network"]["key"] = "(secret)"
         return document
 
     @classmethod
@@ -155,7 +189,18 @@ class Spec:
             tls=_typed(TlsSpec, top["tls"], "tls"),
             host=_typed(HostSpec, top.get("host", {}), "host"),
             take_over=bool(top.get("take_over", False)),
+            network=_network(top.get("network")),
         )
+
+
+def _network(document: Any) -> Optional[NetworkSpec]:
+    if document is None:
+        return None
+    values = _fields(NetworkSpec, document, "network")
+    for name in ("endpoints", "pools", "upstreams"):
+        if name in values:
+            values[name] = tuple(values[name])
+    return NetworkSpec(**values)
 
 
 _SHAPES: Dict[str, tuple[type, ...]] = {

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass
-from typing import Any, Dict, Mapping
+from typing import Any, Dict, Mapping, Optional, Tuple
 
-from machinectl_agent.engine import cluster_store, unit
-from machinectl_agent.engine.merge import Record, merge, parse_document, render_document
+from machinectl_agent.engine import cluster_store, resolvers, unit
+from machinectl_agent.engine.merge import Record, merge, own_part, parse_document, render_document
 from machinectl_agent.host import Host
-from machinectl_agent.spec import EngineSpec
+from machinectl_agent.network.settings import RESOLVER
+from machinectl_agent.spec import EngineSpec, NetworkSpec
 from machinectl_agent.templates import render
 
 FILE = "/etc/docker/daemon.json"
@@ -38,6 +39,10 @@ class Seen:
     """docker.socket hands dockerd its unix socket (`fd://`)."""
     swarm: bool
     """The engine is a member of a Swarm; live-restore can't be used there (Docker's documentation)."""
+    servers: Tuple[str, ...] = ()
+    """The host's own DNS servers, as far as containers reach them."""
+    upstreams: Optional[Tuple[str, ...]] = None
+    """What the network service was told on a member of our networks; None: the host is none."""
 
 
 @dataclass(frozen=True)
@@ -68,6 +73,8 @@ def observe(host: Host) -> Seen:
         environment=host.read(unit.ENVIRONMENT) or "",
         socket=unit.has_socket(host),
         swarm=bool((host.read(f"{root}/swarm/docker-state.json") or "").strip()),
+        servers=resolvers.host_servers(host),
+        upstreams=resolvers.configured_upstreams(host),
     )
 
 
@@ -80,9 +87,11 @@ def parse_record(text: str) -> Record:
         return Record()
 
 
-def wanted(seen: Seen, engine: EngineSpec) -> Wanted:
+def wanted(seen: Seen, engine: EngineSpec, network: Optional[NetworkSpec] = None) -> Wanted:
     """Pure. Flags of the unit that collide with a key of daemon.json move there with their values."""
     wish = {**_ours(seen, engine), **engine.options}
+    if not network.absent if network else seen.upstreams is not None:
+        wish["dns"] = resolvers.with_ours(upstreams(seen, engine, network) or seen.servers)
     keys = {*wish, *seen.document}
     command = unit.fold(seen.command, seen.environment_flags, tuple(keys))
     now = {key: value for key, value in {**command.flags, **seen.document}.items() if key in keys}
@@ -102,6 +111,16 @@ def wanted(seen: Seen, engine: EngineSpec) -> Wanted:
         ),
         environment=render_environment(engine.env),
     )
+
+
+def upstreams(seen: Seen, engine: EngineSpec, network: Optional[NetworkSpec]) -> Tuple[str, ...]:
+    """Pure: the DNS servers that somebody has chosen for containers, ours left out; empty: the host's own."""
+    chosen = network.upstreams if network else seen.upstreams
+    if not chosen:
+        flags = unit.fold(seen.command, seen.environment_flags, ("dns",)).flags
+        own = own_part("dns", {**flags, **seen.document}, seen.record)
+        chosen = engine.options.get("dns") or own or ()
+    return tuple(str(one) for one in chosen if one != RESOLVER)
 
 
 def _ours(seen: Seen, engine: EngineSpec) -> Dict[str, Any]:

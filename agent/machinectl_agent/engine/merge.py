@@ -61,7 +61,7 @@ def merge(now: Mapping[str, Any], record: Record, wanted: Mapping[str, Any]) -> 
     displaced: Document = {}
     for key in [*now, *(key for key in {**record.displaced, **wanted} if key not in now)]:
         mine = wanted.get(key)
-        theirs = _without(now.get(key), record.ours.get(key), record.displaced.get(key))
+        theirs = own_part(key, now, record)
         if mine is None:
             if theirs is not None:
                 merged[key] = theirs
@@ -82,6 +82,11 @@ def merge(now: Mapping[str, Any], record: Record, wanted: Mapping[str, Any]) -> 
                 if theirs is not None:
                     displaced[key] = theirs
     return merged, Record(_filled(ours), _filled(displaced))
+
+
+def own_part(key: str, now: Mapping[str, Any], record: Record) -> Any:
+    """What of a key's value is the host's own, None where nothing is."""
+    return _without(now.get(key), record.ours.get(key), record.displaced.get(key))
 
 
 def _filled(document: Document) -> Document:

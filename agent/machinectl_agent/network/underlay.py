@@ -21,6 +21,8 @@ _IFREQ = 40
 
 def is_here(address: str) -> bool:
     """Whether this host has the address: only then a socket can be bound to it."""
+    if not _is_address(address):
+        return False
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
     try:
         with socket.socket(family, socket.SOCK_DGRAM) as one:
@@ -48,11 +50,31 @@ def address_towards(endpoints: Sequence[str]) -> str:
 
 
 def vtep_address(wanted: str, endpoints: Sequence[str]) -> str:
-    """The configured address while the host has it, else the one that leads to etcd: a host that came back with
-    another address goes on with that."""
-    if wanted and is_here(wanted):
+    """The configured address while the host has it, or the configured link's; else the one that leads to etcd: a
+    host that came back with another address goes on with that."""
+    of_link = link_address(wanted)
+    if of_link or not wanted:
+        return of_link or address_towards(endpoints)
+    if is_here(wanted):
         return wanted
-    return address_towards(endpoints) or wanted
+    return address_towards(endpoints) or (wanted if _is_address(wanted) else "")
+
+
+def link_address(link: str) -> str:
+    """The first address of a link, IPv4 before IPv6; empty where there is no such link or it has none."""
+    if not link or _is_address(link):
+        return ""
+    found = [*_ipv4_links().items(), *_ipv6_links().items()]
+    usable = (address for address, name in found if name == link)
+    return next((one for one in usable if not ipaddress.ip_address(one).is_link_local), "")
+
+
+def _is_address(text: str) -> bool:
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    return True
 
 
 def link_mtu(address: str) -> int:

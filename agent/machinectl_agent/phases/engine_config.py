@@ -37,7 +37,8 @@ class EngineConfigPhase:
     def plan(self, seen: Seen, context: Context) -> List[Step]:
         for version in (seen.version, context.spec.engine.version):
             _refuse_removed(_keys(context), version)
-        files, wanted = seen.files, daemon_json.wanted(seen.files, context.spec.engine)
+        files = seen.files
+        wanted = daemon_json.wanted(files, context.spec.engine, context.spec.network)
         after = "" if seen.dockerd else "after install: "
         steps = []
         if wanted.record_text != files.record_text:

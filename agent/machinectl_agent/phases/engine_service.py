@@ -49,7 +49,7 @@ class EngineServicePhase:
         pid = int(shown.get("MainPID", "0") or 0)
         running = shown.get("ActiveState") == "active"
         engine = _engine_info() if running else {}
-        wanted = daemon_json.wanted(daemon_json.observe(host), context.spec.engine)
+        wanted = daemon_json.wanted(daemon_json.observe(host), context.spec.engine, context.spec.network)
         return Seen(
             unit=shown,
             loaded=loaded.compare(host, pid if running else 0, wanted_files(wanted, context.spec)),

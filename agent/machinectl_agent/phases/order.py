@@ -10,6 +10,8 @@ from machinectl_agent.phases.cluster_store import ClusterStoreGonePhase, Cluster
 from machinectl_agent.phases.containers import ContainersPhase
 from machinectl_agent.phases.engine_config import EngineConfigPhase
 from machinectl_agent.phases.engine_service import EngineServicePhase
+from machinectl_agent.phases.network import NetworkPhase
+from machinectl_agent.phases.network_leave import NetworkGonePhase, NetworkLeavePhase
 from machinectl_agent.phases.packages import PackagesPhase
 from machinectl_agent.phases.system import SystemPhase
 from machinectl_agent.phases.tls import TlsPhase
@@ -19,9 +21,12 @@ PHASES: Tuple[Phase, ...] = (
     PackagesPhase(),
     TlsPhase(),
     ClusterStorePhase(),
+    NetworkPhase(),
+    NetworkLeavePhase(),
     EngineConfigPhase(),
     ClusterStoreGonePhase(),
     EngineServicePhase(),
+    NetworkGonePhase(),
     ContainersPhase(),
     AgentPhase(),
 )
