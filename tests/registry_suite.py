@@ -298,6 +298,36 @@ class RegistrySuite:
             b.put_endpoint(made)
         assert make(b, OTHER).pools[0].subnet == record.pools[0].subnet
 
+    def test_a_network_goes_or_has_endpoints_never_both(self, machine: Join):
+        a, others = machine("a"), [machine(f"m{one}") for one in range(4)]
+        for number in range(10):
+            network = f"{number:064x}"
+            record = make(a, network, f"n{number}")
+            given = [one.request_address(record.pools[0].subnet) for one in others]
+
+            def put(one: int, network: str = network, given: list[str] = given) -> bool:
+                try:
+                    others[one].put_endpoint(endpoint(given[one], f"m{one}", network))
+                    return True
+                except NetworkGone:
+                    return False
+
+            def delete(network: str = network) -> bool:
+                try:
+                    a.delete_network(network)
+                    return True
+                except NetworkInUse:
+                    return False
+
+            with ThreadPoolExecutor(5) as pool:
+                puts = [pool.submit(put, one) for one in range(2)]
+                deleted = pool.submit(delete)
+                puts += [pool.submit(put, one) for one in range(2, 4)]
+            count = sum(one.result() for one in puts)
+            assert deleted.result() == (count == 0)
+            assert len(a.endpoints(network)) == count
+            assert (a.network(network) is None) == deleted.result()
+
     def test_an_endpoint_has_its_addresses_alone(self, machine: Join):
         a, b = machine("a"), machine("b")
         record = make(a)
