@@ -34,9 +34,12 @@ WAITING, WAITING_EACH = 256, 64
 """Questions at upstreams, of all clients and of one: each has a socket, and a service has 1,024 files."""
 BATCH = 32
 """Packets of one socket before the next one has its turn: a flood in one network delays the others little."""
+QUEUE = 1 << 20
+"""Bytes that a UDP socket keeps for us, some 1,300 questions: many containers start, and ask, at the same moment."""
 BEAT = 5.0
 """Seconds between two signs of life at most."""
 _REMOVAL = 5.0
+_SO_RCVBUFFORCE = 33  # socket(7); Python has no name for it
 
 Socket = socket.socket
 Client = Tuple[Optional[str], str]
@@ -82,6 +85,7 @@ class Server:
         """Serves these sockets from now on, and owns them; None: the host's own namespace. Replaces older ones."""
         for one in (udp, tcp):
             one.setblocking(False)
+        _widen(udp)
 
         def register() -> None:
             self._unregister(network)
@@ -269,3 +273,10 @@ def _send(udp: Socket, content: bytes, source: Any) -> None:
         udp.sendto(content, source)
     except OSError:
         pass  # the client has gone, or its network; else it asks again
+
+
+def _widen(udp: Socket) -> None:
+    try:
+        udp.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, QUEUE)
+    except OSError:  # not root: as far as net.core.rmem_max lets us
+        udp.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, QUEUE)

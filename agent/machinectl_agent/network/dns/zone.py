@@ -163,9 +163,9 @@ class Zone:
             record = index.at(address) if index else None
             if record is None or self._withheld(record):
                 continue
-            name, suffix = record.name or record.container[:12], self._suffixes.get(network, "")
-            if name and _fits(name + suffix):
-                found = (("PTR", name + suffix),) if kind in ("PTR", "ANY") else ()
+            name = f"{record.name or record.container[:12]}.{self._name(network)}"
+            if _fits(name):
+                found = (("PTR", name),) if kind in ("PTR", "ANY") else ()
                 return Answer(Verdict.FOUND if found else Verdict.NO_DATA, found)
         return Answer(Verdict.NO_NAME) if address in self._subnets else None
 
