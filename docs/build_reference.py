@@ -43,8 +43,14 @@ def _command(name: str, module_name: str, summary: str, fast: bool) -> str:
             allow_abbrev=False,
         )
         module.configure(parser)
-        text = parser.format_help()
+        text = "\n\n".join(one.format_help().strip() for one in (parser, *_verbs(parser)))
     return f"### machinectl {name}\n\n```text\n{text.strip()}\n```\n"
+
+
+def _verbs(parser: argparse.ArgumentParser) -> list[argparse.ArgumentParser]:
+    """The parsers of a command's own verbs: `network join`."""
+    groups = [one for one in parser._actions if isinstance(one, argparse._SubParsersAction)]  # noqa: SLF001 - no other way
+    return [verb for group in groups for verb in group.choices.values()]
 
 
 def _options() -> str:

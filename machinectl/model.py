@@ -43,6 +43,9 @@ class Machine:
     host: Mapping[str, Any] = field(default_factory=dict)
     """The wanted host: os, hostname."""
     tls_san: tuple[str, ...] = ()
+    network: Mapping[str, Any] = field(default_factory=dict)
+    """Membership in machinectl's networks: `id` (minted once), `vtep` (as --advertise gave it), `state` (`joining`,
+    `member`, `leaving`, `out`); empty: it never joined."""
     pending: Mapping[str, Any] = field(default_factory=dict)
     """`engine` and `tls_san` of a provision under way; found by the next run when that one was killed."""
     state: str = "new"

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, TypedDict
 
 from machinectl.actions.network.cluster_store import cluster_spec
+from machinectl.actions.network.membership import network_spec, settled
 from machinectl.actions.report import Report, render_plan
 from machinectl.actions.wishes import build_spec, package_path
 from machinectl.model import Machine
@@ -63,8 +64,9 @@ def converge(
             # from here on the host changes: a create that is killed must be found by the next one
             store.save(machine)
         tls = certificates(store, machine)
-        spec = build_spec(machine, tls, cluster=cluster_spec(store, machine), take_over=take_over)
+        spec = _spec(store, machine, tls, take_over=take_over)
         result = _apply(connection, machine, spec, report)
+    machine = settled(machine)
     # new wishes are remembered once the host has them: one that dockerd refused was rolled back there
     store.save(machine)
     engine = engine_version(machine.ip, machine.engine_port, store.folder(machine.name), VERIFY_DEADLINE)
@@ -104,7 +106,7 @@ def preview(
             report.event(message)
 
     with connect(store, machine, become, report, replace_host_key=replace_host_key) as connection:
-        spec = build_spec(machine, tls, cluster=cluster_spec(store, machine), take_over=take_over)
+        spec = _spec(store, machine, tls, take_over=take_over)
         request = wire.request("apply", {"spec": spec.to_json(), "dry_run": True})
         run_agent(connection, build_bundle(), request, on_event=on_event, deadline=APPLY_DEADLINE)
     return render_plan(machine.name, steps)
@@ -135,6 +137,11 @@ def certificates(store: Store, machine: Machine) -> TlsSpec:
 def server_names(machine: Machine) -> tuple[str, ...]:
     """What the server certificate is for."""
     return (machine.ip, machine.name, *machine.tls_san)
+
+
+def _spec(store: Store, machine: Machine, tls: TlsSpec, *, take_over: bool) -> Spec:
+    cluster, network = cluster_spec(store, machine), network_spec(store, machine)
+    return build_spec(machine, tls, cluster=cluster, network=network, take_over=take_over)
 
 
 def _apply(connection: Connection, machine: Machine, spec: Spec, report: Report) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from machinectl.errors import StoreError
+from machinectl.errors import AgentFailed, MachinectlError, StoreError
 from machinectl.model import Machine
 from machinectl.store.store import Store
 
@@ -28,3 +28,34 @@ def remove(
             if first:
                 first(machine)
         store.remove(name)
+
+
+def forget_member(store: Store, machine: Machine, say: Callable[[str], None]) -> None:
+    """What a member that is dead has in etcd is freed by another one; one that is alive stays what it is. Nothing
+    here keeps a machine from being removed: `say` gets what is left to do."""
+    from machinectl.actions.network.membership import is_member  # noqa: PLC0415 - loads nothing that is slow
+
+    if not is_member(machine):
+        return
+    from machinectl.actions.network.networks import forget_machine  # noqa: PLC0415 - loads SSH
+    from machinectl.remote.become import Become  # noqa: PLC0415
+
+    name = machine.name
+    try:
+        freed = forget_machine(store, name, become=Become(), quiet=True)
+    except AgentFailed as error:
+        if error.problem == "machine-alive":
+            say(f"{name} is alive and stays a member of the networks, with its containers' addresses")
+        elif error.problem != "no-such-machine":
+            say(
+                f"the networks have not forgotten {name}: {error}; `machinectl network forget {name}` does it"
+            )
+    except MachinectlError as error:
+        say(
+            f"the networks have not forgotten {name}: {error.what}; `machinectl network forget {name}` does it"
+        )
+    else:
+        say(
+            f"the networks have forgotten {name}: "
+            f"{freed['endpoints']} endpoints and {freed['addresses']} addresses are free again"
+        )

@@ -13,7 +13,16 @@ from typing import Any
 
 from machinectl.errors import MachinectlError, MachineExists, UsageError
 from machinectl.model import Machine, SshAddress
-from machinectl_agent.spec import ClusterStoreSpec, EngineSpec, HostSpec, PackageFile, Spec, TlsSpec, collect
+from machinectl_agent.spec import (
+    ClusterStoreSpec,
+    EngineSpec,
+    HostSpec,
+    NetworkSpec,
+    PackageFile,
+    Spec,
+    TlsSpec,
+    collect,
+)
 
 NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9\-.]*")
 """docker-machine's rule."""
@@ -191,7 +200,12 @@ def package_path(machine: Machine, sha256: str) -> Path:
 
 
 def build_spec(
-    machine: Machine, tls: TlsSpec, *, cluster: ClusterStoreSpec | None = None, take_over: bool = False
+    machine: Machine,
+    tls: TlsSpec,
+    *,
+    cluster: ClusterStoreSpec | None = None,
+    network: NetworkSpec | None = None,
+    take_over: bool = False,
 ) -> Spec:
     """The whole wanted state, as it goes to the agent."""
     engine = {**machine.engine, "cluster": cluster}
@@ -205,4 +219,5 @@ def build_spec(
         tls=tls,
         host=HostSpec(**machine.host),
         take_over=take_over,
+        network=network,
     )

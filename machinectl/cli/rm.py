@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 
-from machinectl.actions.remove import remove
+from machinectl.actions.remove import forget_member, remove
 from machinectl.errors import LockedError, MachinectlError, SomeMachinesFailed, UsageError
 from machinectl.store.store import Store
 
@@ -15,6 +15,8 @@ EXAMPLES = """examples:
   machinectl rm -f node1        # even if its record is damaged
 
 The host keeps running, with Docker and its containers; `machinectl create` takes it back at any time.
+A dead member of the networks is forgotten there, too: its addresses are free again. One that is alive should
+leave before: `machinectl network leave NAME`.
 """
 
 
@@ -40,7 +42,7 @@ def run(args: argparse.Namespace) -> int:
     errors: list[MachinectlError] = []
     for name in dict.fromkeys(args.names):
         try:
-            remove(store, name, force=args.force)
+            remove(store, name, force=args.force, first=lambda machine: forget_member(store, machine, _note))
             print(f"Successfully removed {name}")
         except MachinectlError as error:
             errors.append(error)
@@ -51,6 +53,10 @@ def run(args: argparse.Namespace) -> int:
     if len(args.names) == 1:
         raise errors[0]
     raise SomeMachinesFailed(f"{len(errors)} of {len(args.names)} machines could not be removed")
+
+
+def _note(text: str) -> None:
+    print(text, file=sys.stderr)
 
 
 def _confirmed() -> bool:

@@ -1,10 +1,10 @@
-"""One question to the agent's daemon on a host: over SSH to its root-only socket, by `dial-stdio`."""
+"""One question to a daemon of ours on a host: over SSH to its root-only socket, by `dial-stdio`."""
 
 from __future__ import annotations
 
 import shlex
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 
 from machinectl.errors import AgentFailed
 from machinectl.remote.bootstrap import ROOT
@@ -14,6 +14,9 @@ from machinectl_agent import wire
 DEADLINE = 15.0
 """Seconds for an answer; the daemon itself takes a millisecond."""
 
+Daemon = Literal["agent", "network"]
+"""machinectl-agent.service or machinectl-network.service."""
+
 _ABSENT = "machinectl-no-agent"
 
 
@@ -22,16 +25,18 @@ def ask_daemon(
     verb: str,
     args: Mapping[str, Any] | None = None,
     *,
+    daemon: Daemon = "agent",
     deadline: float = DEADLINE,
     root: str = ROOT,
 ) -> dict[str, Any]:
-    """The daemon's result for `verb` (status, events, ping).
+    """The result for `verb`: the agent's (status, events, ping) or the network service's (network/desk.py).
 
-    Raises `AgentFailed` with the problems `agent-missing` (never bootstrapped), `daemon-not-running`,
-    `wire-version` (the daemon is of another version), or the daemon's own; and what `Connection.run` raises.
+    Raises `AgentFailed` with the problems `agent-missing` (never bootstrapped), `daemon-not-running` or
+    `network-not-running`, `wire-version` (the daemon is of another version), or the daemon's own; and what
+    `Connection.run` raises.
     """
     request = wire.encode(wire.request(verb, args or {}))
-    done = connection.run(render_dial(root), stdin=request, deadline=deadline)
+    done = connection.run(render_dial(root, daemon), stdin=request, deadline=deadline)
     try:
         return read_answer(done.stdout, done.stderr.decode(errors="replace"), done.status, connection.machine)
     except AgentFailed as error:
@@ -39,14 +44,14 @@ def ask_daemon(
         raise
 
 
-def render_dial(root: str) -> str:
+def render_dial(root: str, daemon: Daemon = "agent") -> str:
     """Pure: becomes `current dial-stdio` with the Python that is known to work there."""
     script = "\n".join(
         (
             f"tree={shlex.quote(root)}/current",
             f'[ -f "$tree/interpreter" ] || {{ echo {_ABSENT}; exit 127; }}',
             'read -r python < "$tree/interpreter"',
-            'exec "$python" -I "$tree" dial-stdio',
+            'exec "$python" -I "$tree" dial-stdio' + (" network" if daemon == "network" else ""),
         )
     )
     return f"exec sh -c {shlex.quote(script)}"

@@ -7,7 +7,7 @@ import select
 import socket
 
 from machinectl_agent import wire
-from machinectl_agent.daemon.settings import SOCKET
+from machinectl_agent.daemon.settings import NETWORK_SOCKET, SOCKET
 
 _PIECE = 64 * 1024
 
@@ -21,13 +21,21 @@ def dial_stdio(path: str = SOCKET, stdin: int = 0, stdout: int = 1) -> int:
             one.connect(path)
             one.settimeout(None)
         except OSError as error:
-            what = "the agent's daemon does not run on this host"
-            hint = "`machinectl agent upgrade NAME` starts it, `machinectl agent logs NAME` says why it ended"
-            why = f"{path}: {error.strerror or error}"
-            _write(stdout, wire.encode(wire.error("daemon-not-running", what, why, hint)))
+            _write(stdout, wire.encode(_absent(path, error)))
             return 1
         _join(one, stdin, stdout)
     return 0
+
+
+def _absent(path: str, error: OSError) -> wire.Message:
+    why = f"{path}: {error.strerror or error}"
+    if path == NETWORK_SOCKET:
+        what = "the network service does not run on this host"
+        hint = "`machinectl network join NAME`; `journalctl -u machinectl-network` there says why it ended"
+        return wire.error("network-not-running", what, why, hint)
+    what = "the agent's daemon does not run on this host"
+    hint = "`machinectl agent upgrade NAME` starts it, `machinectl agent logs NAME` says why it ended"
+    return wire.error("daemon-not-running", what, why, hint)
 
 
 def _join(one: socket.socket, stdin: int, stdout: int) -> None:
