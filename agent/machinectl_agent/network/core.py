@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Callable, Optional, Set
+from typing import Callable, Mapping, Optional, Set
 
 from machinectl_agent.daemon.journal import Journal
 from machinectl_agent.network.engine import Engine
@@ -41,6 +41,8 @@ class Core:
     """Finds out the name of an endpoint's container soon."""
     reconcile: Callable[[], None] = lambda: None
     """Everything, soon."""
+    reconcile_now: Callable[[], Mapping[str, object]] = dict
+    """Everything, before it returns; what was done."""
 
     def record(self, docker_id: str) -> Optional[NetworkRecord]:
         """The network behind one of Docker's, as etcd says it now or as it was known last."""

@@ -7,7 +7,7 @@ the network, and the next reconcile programs it wholly.
 from __future__ import annotations
 
 import threading
-from typing import Callable, Dict, Iterable, Mapping, Optional, Sequence, Set
+from typing import Callable, Dict, Iterable, List, Mapping, Optional, Sequence, Set
 
 from machinectl_agent.daemon.journal import Journal
 from machinectl_agent.network import underlay
@@ -118,6 +118,11 @@ class Fabric:
             if event:
                 event.set()
             return changes
+
+    def findings(self, record: NetworkRecord) -> List[str]:
+        """What of the network in the kernel differs from etcd, in words; changes nothing."""
+        with self._hold(record.id):
+            return self._dataplane.findings(self.wiring(record), self.peers(record.id))
 
     def peers(self, network: str) -> Dict[str, Peer]:
         """By endpoint id; those of machines whose address is not known yet are left out."""

@@ -6,7 +6,7 @@ import threading
 from typing import Callable, Set
 
 from machinectl_agent.daemon.journal import Journal
-from machinectl_agent.kv.interface import Trouble, Watch
+from machinectl_agent.kv.interface import Trouble, Watch, WatchItem
 from machinectl_agent.network.fabric import Fabric
 from machinectl_agent.network.records import Layout
 from machinectl_agent.network.view import Moved, View
@@ -28,9 +28,12 @@ class Follower:
         self.on_moved: Callable[[Moved], None] = lambda _moved: None
         self.on_back: Callable[[], None] = lambda: None
         """Called when etcd is there again."""
+        self.on_probe: Callable[[WatchItem], None] = lambda _item: None
+        """Called when a machine wants to know whether its packets come through."""
 
     def start(self) -> None:
-        for prefix in (self._layout.machines, self._layout.alives, self._layout.networks):
+        layout = self._layout
+        for prefix in (layout.machines, layout.alives, layout.networks, layout.probes):
             self._watch.add(prefix)
         threading.Thread(target=self.run, name="follower", daemon=True).start()
 
@@ -55,6 +58,9 @@ class Follower:
         for item in self._watch:
             if isinstance(item, Trouble):
                 self._say(item.text)
+                continue
+            if item.prefix == self._layout.probes:
+                self.on_probe(item)
                 continue
             moved = self._view.apply(item)
             if moved is None or (moved.kind == "endpoints" and moved.network not in self._followed):

@@ -9,6 +9,7 @@
     pools/POOL                  PoolRecord        POOL is a CIDR with `_` for `/`: 10.77.1.0_24
     addresses/POOL/IP           AddressRecord     no lease: a partition must never free an address that is in use
     endpoints/NETWORK/ENDPOINT  EndpointRecord    ENDPOINT is Docker's endpoint id
+    probes/ID, heard/ID/PEER    see probe/        on a lease, while `network doctor` runs on machine ID
     owned/MACHINE/REST          (empty)           the key REST is this machine's to free: its addresses and endpoints,
                                                   its pools without a network, its networks without a name. So that
                                                   nobody reads the whole cluster to find what is his
@@ -135,6 +136,7 @@ class Layout:
         self.network_names = f"{self.prefix}names/network/"
         self.vnis = f"{self.prefix}vnis/"
         self.pools = f"{self.prefix}pools/"
+        self.probes = f"{self.prefix}probes/"
 
     def machine(self, machine: str) -> str:
         return self.machines + machine
@@ -153,6 +155,10 @@ class Layout:
 
     def vni(self, number: int) -> str:
         return f"{self.vnis}{number}"
+
+    def heard(self, machine: str) -> str:
+        """Prefix of what peers heard of this machine's probes."""
+        return f"{self.prefix}heard/{machine}/"
 
     def pool(self, subnet: str) -> str:
         return self.pools + pool_key(subnet)

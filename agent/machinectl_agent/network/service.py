@@ -38,6 +38,7 @@ from machinectl_agent.network.ipam import Ipam
 from machinectl_agent.network.lease import Alive
 from machinectl_agent.network.ledger import Ledger
 from machinectl_agent.network.names import Item, Names
+from machinectl_agent.network.probe.responder import Responder
 from machinectl_agent.network.reconcile import Reconcile
 from machinectl_agent.network.records import Layout
 from machinectl_agent.network.registry.registry import Registry
@@ -147,10 +148,16 @@ class Service:
         core.wake = self._replicating.put
         core.learn = lambda docker_id, endpoint: self._names.put(("joined", docker_id, endpoint))
         core.reconcile = lambda: self._reconciling.put("")
+        core.reconcile_now = self._reconcile.run
         core.fabric.follow_network = core.follower.follow
         core.fabric.unfollow_network = core.follower.unfollow
         core.follower.on_moved = self._moved
         core.follower.on_back = core.reconcile
+        settings = core.settings
+        responder = Responder(
+            self._kv, core.layout, settings.id, settings.port, lambda: core.fabric.vtep, core.journal
+        )
+        core.follower.on_probe = responder.asked
 
     def _moved(self, moved: Moved) -> None:
         if moved.kind == "networks":
