@@ -49,6 +49,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     leave.add_argument(
         "--force", action="store_true", help="disconnect the containers; leave also where etcd is away"
     )
+    leave.add_argument("-d", "--driver", choices=("overlay",), help="overlay: leave classic mode only")
     leave.add_argument("--dry-run", action="store_true", help="print the plan and change nothing")
     add_create(verbs)
     listing = add_verb(
@@ -78,6 +79,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     migrate.add_argument("name", metavar="NAME")
     migrate.add_argument(
         "machines", nargs="*", metavar="MACHINE", help="default: all that are in classic mode"
+    )
+    migrate.add_argument(
+        "--restart", action="store_true", help="restart the containers at the end: they find names at once"
     )
     migrate.add_argument("--dry-run", action="store_true", help="print what would be done")
     for one in verbs.choices.values():
@@ -136,6 +140,8 @@ def _leave(args: argparse.Namespace, store: Store) -> int:
     if classic:
         leave_classic(store, classic, become=become, quiet=args.quiet, dry_run=args.dry_run)
     ours = [name for name in names if name not in classic or is_member(store.load(name))]
+    if args.driver == "overlay":
+        ours = []
     if ours:
         leave(store, ours, force=args.force, become=become, quiet=args.quiet, dry_run=args.dry_run)
     return 0
@@ -287,5 +293,5 @@ def _migrate(args: argparse.Namespace, store: Store) -> int:
 
     machines = list(dict.fromkeys(args.machines)) or classic_machines(store)
     report = Report(args.name, quiet=args.quiet)
-    migrate(store, args.name, machines, say=report.line, dry_run=args.dry_run)
+    migrate(store, args.name, machines, say=report.line, restart=args.restart, dry_run=args.dry_run)
     return 0

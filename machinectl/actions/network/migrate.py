@@ -41,9 +41,16 @@ REPLICATED = 30.0
 
 
 def migrate(
-    store: Store, name: str, machines: Sequence[str], *, say: Callable[[str], None], dry_run: bool = False
+    store: Store,
+    name: str,
+    machines: Sequence[str],
+    *,
+    say: Callable[[str], None],
+    restart: bool = False,
+    dry_run: bool = False,
 ) -> None:
-    """`machines`: all that have containers on it. Raises `MachinectlError`; the next run goes on."""
+    """`machines`: all that have containers on it. `restart`: running containers are restarted at the end, as Docker
+    gives a container its DNS servers when it starts, ours among them only since the machine joined. Raises `MachinectlError`; the next run goes on."""
     engines = Engines(store, machines)
     record = store.path / "migrations" / f"{urllib.parse.quote(name, safe='')}.json"
     with store.lock(f"migration-{urllib.parse.quote(name, safe='')}"):
@@ -64,10 +71,13 @@ def migrate(
         _create(engines, network, say)
         for one in attachments:
             _connect(engines, network, one, say)
+        running = [one for one in attachments if one.running]
+        for one in running if restart else ():
+            _restart(engines, one, say)
         record.unlink()
-    if any(one.running for one in attachments):
+    if running and not restart:
         say(
-            "a container that was started before its machine joined knows other machines' names after a restart"
+            "containers that were started before their machine joined find names of other machines after a restart"
         )
 
 
@@ -174,6 +184,12 @@ def _connect(engines: Engines, network: ClassicNetwork, one: Attachment, say: Ca
         return
     engines.call(one.machine, "POST", f"/networks/{ours}/connect", render_connect(one))
     say(f"{one.machine}: {one.name} is in the new {network.name} as {one.ip or '(next start)'}")
+
+
+def _restart(engines: Engines, one: Attachment, say: Callable[[str], None]) -> None:
+    if engines.call(one.machine, "GET", f"/containers/{one.container}/json") is not None:
+        engines.call(one.machine, "POST", f"/containers/{one.container}/restart")
+        say(f"{one.machine}: {one.name} is restarted")
 
 
 def _ours(engines: Engines, machine: str, name: str) -> str:
