@@ -146,8 +146,15 @@ def _upgrade(session: Session, args: Mapping[str, Any]) -> Dict[str, Any]:
     return upgrade(Work(Host(), session.log, session.need), args, session.emit)
 
 
+def _etcd(session: Session, args: Mapping[str, Any]) -> Dict[str, Any]:
+    from machinectl_agent.etcd.apply import apply_etcd  # noqa: PLC0415 - the others need none of it
+
+    return apply_etcd(Work(Host(), session.log, session.need), args, session.emit)
+
+
 _VERBS: Dict[str, Callable[[Session, Mapping[str, Any]], Dict[str, Any]]] = {
     "apply": _apply,
+    "etcd": _etcd,
     "facts": lambda _session, _args: gather(Host()).to_json(),
     "upgrade": _upgrade,
 }

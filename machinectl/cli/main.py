@@ -20,6 +20,7 @@ COMMANDS: tuple[tuple[str, str, str, bool], ...] = (
     ("create", "machinectl.cli.create", "turn a host that you can SSH to into a Docker host", False),
     ("dns", "machinectl.cli.dns", "what a name means in the networks of all machines: lookup", False),
     ("env", "machinectl.cli.env", "print what points the docker client at a machine", True),
+    ("etcd", "machinectl.cli.etcd", "the store that networks need: deploy, status, backup, …", False),
     ("inspect", "machinectl.cli.inspect", "print all that is known about a machine, as JSON", False),
     ("ip", "machinectl.cli.ip", "print machines' addresses", True),
     ("lab", "machinectl.cli.lab", "real systemd hosts on this Linux machine, to try things on", False),

@@ -51,6 +51,25 @@ def ensure_client(authority: Authority, certs: Path, *, new_key: bool = False) -
     )
 
 
+def ensure_machine_client(authority: Authority, folder: Path) -> tuple[Path, Path]:
+    """A client certificate of one machine's own (etcd-client.pem, etcd-client-key.pem in its folder, whose name
+    is the common name). The caller holds the store's lock."""
+    certificate, key = folder / "etcd-client.pem", folder / "etcd-client-key.pem"
+    _ensure_leaf(authority, certificate, key, common_name=folder.name, usage=CLIENT, names=(), new_key=False)
+    return certificate, key
+
+
+def ensure_member(authority: Authority, folder: Path, names: Sequence[str]) -> tuple[Path, Path]:
+    """An etcd member's certificate (etcd-server.pem, etcd-server-key.pem), for clients, for peers and as a peer's
+    client. The caller holds the store's lock."""
+    certificate, key = folder / "etcd-server.pem", folder / "etcd-server-key.pem"
+    wanted = tuple(dict.fromkeys((*names, *LOCAL_NAMES)))
+    _ensure_leaf(
+        authority, certificate, key, common_name=folder.name, usage=SERVER, names=wanted, new_key=False
+    )
+    return certificate, key
+
+
 def ensure_server(
     authority: Authority, folder: Path, names: Sequence[str], *, new_key: bool = False
 ) -> ServerFiles:

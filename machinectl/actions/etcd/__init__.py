@@ -1,0 +1,1 @@
+"""etcd on machines of the store: each verb a file."""
