@@ -50,7 +50,8 @@ def migrate(
     dry_run: bool = False,
 ) -> None:
     """`machines`: all that have containers on it. `restart`: running containers are restarted at the end, as Docker
-    gives a container its DNS servers when it starts, ours among them only since the machine joined. Raises `MachinectlError`; the next run goes on."""
+    gives a container its DNS servers when it starts, ours among them only since the machine joined. Raises
+    `MachinectlError`; the next run goes on."""
     engines = Engines(store, machines)
     record = store.path / "migrations" / f"{urllib.parse.quote(name, safe='')}.json"
     with store.lock(f"migration-{urllib.parse.quote(name, safe='')}"):
@@ -82,7 +83,8 @@ def migrate(
 
 
 def survey(engines: Engines, name: str) -> tuple[ClassicNetwork, tuple[Attachment, ...]]:
-    """The network and every container on it, stopped ones too. Raises `MachinectlError` before anything has
+    """The network and every container on it, stopped ones too; one that was never started knows it by its name only,
+    and needs no change. Raises `MachinectlError` before anything has
     changed: where there is no such network, or it has containers on a machine that was not named."""
     found: ClassicNetwork | None = None
     attachments: list[Attachment] = []
