@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import os
 import socket
 import struct
@@ -16,6 +17,7 @@ from dnslib.server import BaseResolver, DNSServer
 from hypothesis import given
 from hypothesis import strategies as st
 
+from machinectl_agent.daemon.journal import Journal
 from machinectl_agent.network.dns import conversation, forward, server
 from machinectl_agent.network.dns.forward import is_answer
 from machinectl_agent.network.dns.limits import Places, Rate
@@ -269,12 +271,18 @@ class TestMalformed:
             is_answer(bytes(packet), bytes(packet), parsed)
 
     def test_names_that_point_and_point(self):
-        """Thousands of pointers, each to the one before: depth of recursion, not of the packet, is the danger."""
-        head = bytes(DNSRecord.question("web").pack()[:4]) + struct.pack("!4H", 1, 0, 0, 4)
-        chain = b"\0\0\1\0\1" + b"\0\0\x10\0\1\0\0\0\0" + struct.pack("!H", 20000) + b"\0" + b"\0" * 9
-        pointers = b"".join(struct.pack("!H", 0xC000 | (26 + 2 * n)) for n in range(8000))
-        with pytest.raises(Malformed):
-            parse_query(head + chain + pointers)
+        """Thousands of pointers, each to the one before, hidden in OPT or in labels that are text, too."""
+        pointers = b"".join(struct.pack("!H", 0xC000 | (30 + 2 * n)) for n in range(8000))
+        head = bytes(DNSRecord.question("web").pack()[:4]) + struct.pack("!4H", 1, 0, 0, 4) + b"\0\0\1\0\1"
+        opt = b"\0" + struct.pack("!HHIHHH", 41, 4096, 0, len(pointers) + 4, 10, len(pointers)) + pointers
+        assert parse_query(head + opt + pointers[-2:]).opt is not None
+        labels = b"".join(b"\x3e" + b"\xc2\x80" * 31 for _ in range(20))
+        for name in (labels + b"\xc2\x80", labels + b"\0", b"\1x\xc0\x0c", b"\x80x\0", b"\x3f"):
+            query = bytes(DNSRecord.question("web").pack()[:12]) + name + b"\0\1\0\1"
+            with pytest.raises(Malformed):
+                parse_query(query)
+            good = parse_query(bytes(DNSRecord.question("web").pack()))
+            assert not is_answer(query[:2] + b"\x81" + query[3:], query, good)
 
     def test_a_flood_of_noise_ends_nothing(self):
         with served() as one, socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as noise:
@@ -530,6 +538,20 @@ class TestLife:
         assert late[0].fileno() == -1
         idle.run()
         assert not idle.is_well()
+
+    def test_a_fault_of_ours_is_told_once_and_ends_nothing(self, monkeypatch):
+        journal = Journal(io.StringIO())
+        with served(journal=journal) as one:
+            right = one.zone.answer
+
+            def wrong(network, source, name, kind):
+                return {}[name] if name == "boom" else right(network, source, name, kind)
+
+            monkeypatch.setattr(one.zone, "answer", wrong)
+            for tcp in (False, True):
+                assert one.send(bytes(DNSRecord.question("boom").pack()), tcp=tcp, timeout=0.1) is None
+                assert shown(one.ask("web", tcp=tcp))[2] == ["127.1.0.2"]
+            assert [event["text"] for event in journal.last(9)] == ["dns: KeyError('boom')"]
 
     def test_close_closes_all(self):
         one = Served()

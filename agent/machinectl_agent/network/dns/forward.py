@@ -12,7 +12,7 @@ from typing import Optional, Sequence
 from dnslib import RCODE, DNSHeader, DNSQuestion
 from dnslib.label import DNSBuffer
 
-from machinectl_agent.network.dns.query import Query
+from machinectl_agent.network.dns.query import Query, check_first_name
 from machinectl_agent.network.dns.standing import Standing
 from machinectl_agent.network.dns.upstreams import address_of
 
@@ -38,6 +38,8 @@ def is_answer(reply: bytes, asked: bytes, query: Query) -> bool:
     try:
         buffer = DNSBuffer(reply)
         header = DNSHeader.parse(buffer)
+        if header.q:
+            check_first_name(reply)
         # some servers send an error without the question
         return bool(header.qr) and (
             DNSQuestion.parse(buffer) == query.question if header.q else header.rcode != RCODE.NOERROR

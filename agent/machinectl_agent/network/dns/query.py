@@ -11,6 +11,8 @@ from dnslib.label import DNSBuffer
 PLAIN = 512
 """Bytes of a UDP answer without EDNS (RFC 1035, 4.2.1)."""
 _HEADER = 12
+_LABEL, _LONGEST = 63, 255
+"""Bytes of a label and of a name (RFC 1035, 2.3.4)."""
 _EXTRAS = 4
 """Additional records of a query: OPT, a signature. Parsing costs time, and anybody may send."""
 
@@ -53,8 +55,9 @@ def parse_query(packet: bytes) -> Query:
     if header.q != 1 or header.a or header.auth or header.ar > _EXTRAS:
         raise Malformed(_status(header, RCODE.FORMERR))
     try:
+        check_first_name(packet)
         question = DNSQuestion.parse(buffer)
-        extras: List[Any] = [RR.parse(buffer) for _ in range(header.ar)]
+        extras = _extras(buffer, header.ar)
     except Exception as error:  # also RecursionError, struct.error …: foreign bytes must not end the server
         raise Malformed(_status(header, RCODE.FORMERR)) from error
     opts = [one for one in extras if one.rtype == QTYPE.OPT]
@@ -63,6 +66,30 @@ def parse_query(packet: bytes) -> Query:
     opt = opts[0] if opts else None
     limit = max(PLAIN, opt.rclass) if opt is not None else PLAIN
     return Query(packet, header, question, _name(question), QTYPE.get(question.qtype), limit, opt)
+
+
+def check_first_name(packet: bytes) -> None:
+    """Raises ValueError where the question's name has a pointer (there is nothing to point to) or is too long.
+    dnslib follows pointers by recursion and reads names of any length: before Python 3.11 a chain of a thousand in
+    a thread of ours, with its small stack, ends the process."""
+    place = _HEADER
+    while packet[place]:
+        if packet[place] > _LABEL:
+            raise ValueError("a pointer")
+        place += 1 + packet[place]
+        if place - _HEADER >= _LONGEST:
+            raise ValueError("a long name")
+
+
+def _extras(buffer: DNSBuffer, count: int) -> List[Any]:
+    """Up to the first that does not belong to the root: OPT does (RFC 6891, 6.1.2), a signature (last, RFC 8945)
+    does not and goes through unread. So no pointer is followed here, either."""
+    found = []
+    for _ in range(count):
+        if buffer.data[buffer.offset] != 0:
+            break
+        found.append(RR.parse(buffer))
+    return found
 
 
 def _name(question: Any) -> str:
