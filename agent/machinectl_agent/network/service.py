@@ -29,6 +29,7 @@ from machinectl_agent.network.desk import Desk
 from machinectl_agent.network.dns.server import Server
 from machinectl_agent.network.dns.upstreams import Upstreams
 from machinectl_agent.network.dns.zone import Zone
+from machinectl_agent.network.drivers import host_resolver
 from machinectl_agent.network.drivers.vxlan import Vxlan
 from machinectl_agent.network.engine import Engine
 from machinectl_agent.network.events import Events, Running
@@ -43,7 +44,7 @@ from machinectl_agent.network.reconcile import Reconcile
 from machinectl_agent.network.records import Layout
 from machinectl_agent.network.registry.registry import Registry
 from machinectl_agent.network.replicate import Replicate
-from machinectl_agent.network.settings import Settings, load
+from machinectl_agent.network.settings import RESOLVER, Settings, load
 from machinectl_agent.network.view import Moved, View
 from machinectl_agent.network.worker import Worker
 from machinectl_agent.problems import Problem
@@ -130,6 +131,7 @@ class Service:
         """The kernel and the DNS first, from the ledger: containers that are there need neither etcd nor dockerd."""
         core = self.core
         self._dns.start()
+        self._listen_on_host()
         for worker in (self._names, self._replicating, self._reconciling):
             worker.start()
         core.follower.start()
@@ -142,6 +144,13 @@ class Service:
     def is_well(self) -> bool:
         """Whether the watchdog may hear of us."""
         return True
+
+    def _listen_on_host(self) -> None:
+        """daemon.json names us to containers that are in no network of ours, too."""
+        try:
+            self._dns.add(None, *host_resolver.listen())
+        except OSError as error:
+            self.core.journal.say("warning", f"no DNS on the host's own {RESOLVER}: {error}")
 
     def _join(self) -> None:
         core = self.core

@@ -19,7 +19,8 @@ from machinectl_agent.engine import api
 from machinectl_agent.host import Host
 from machinectl_agent.network.engine import DockerNetwork, Engine
 from machinectl_agent.network.membership import CERTIFICATES, FOLDER
-from machinectl_agent.network.settings import CONFIG, LEDGER, PLUGIN_SOCKET
+from machinectl_agent.network.settings import CONFIG, LEDGER, PLUGIN_SOCKET, RESOLVER
+from machinectl_agent.network.underlay import is_here
 from machinectl_agent.phases import network_service as service
 from machinectl_agent.phases.base import Context, Step, Work
 from machinectl_agent.phases.network import MODULES_FILE
@@ -73,7 +74,7 @@ class NetworkLeavePhase:
         if seen.containers and not wanted.force:
             raise Problem(
                 "endpoints-left",
-                f"{len(seen.containers)} containers of this machine are in machinectl's networks",
+                f"containers of this machine are in machinectl's networks: {len(seen.containers)}",
                 why=", ".join(seen.containers[:20]),
                 hint="remove them or disconnect them from these networks, or add --force, which disconnects them",
             )
@@ -99,22 +100,24 @@ class NetworkGonePhase:
     name = "network-gone"
 
     def observe(self, host: Host, context: Context) -> Tuple[Tuple[str, ...], Tuple[str, ...]]:
-        """Files and namespaces that are left."""
+        """Files, and what is in the kernel: namespaces and the resolver's address."""
         wanted = context.spec.network
         if not wanted or not wanted.absent:
             return (), ()
-        namespaces = tuple(one for one in host.names(NAMESPACES) if one.startswith(PREFIX))
-        return tuple(one for one in FILES if host.exists(one)), namespaces
+        kernel = [one for one in host.names(NAMESPACES) if one.startswith(PREFIX)]
+        if is_here(RESOLVER):
+            kernel.append(RESOLVER)
+        return tuple(one for one in FILES if host.exists(one)), tuple(kernel)
 
     def plan(self, seen: Tuple[Tuple[str, ...], Tuple[str, ...]], context: Context) -> List[Step]:
-        files, namespaces = seen
+        files, kernel = seen
         steps = []
         if any(service.unit_file(unit) in files for unit in service.UNITS):
             title = f"- stop and disable {service.SERVICE} and {service.SOCKET}"
             steps.append(Step(f"{self.name}/stop", title, service.stop))
-        if namespaces:
-            title = f"- remove {len(namespaces)} network namespaces"
-            steps.append(Step(f"{self.name}/kernel", title, _remove_namespaces))
+        if kernel:
+            title = f"- remove {', '.join(kernel[:5])} from the kernel"
+            steps.append(Step(f"{self.name}/kernel", title, _clear_kernel))
         if files:
             title = "- remove the units, the certificates and what the service knew"
             steps.append(Step(f"{self.name}/remove", title, _remove_files))
@@ -183,9 +186,11 @@ def _remove_networks(work: Work) -> None:
             work.log(f"network {network.name} stays in Docker: {error}")
 
 
-def _remove_namespaces(_work: Work) -> None:
-    from machinectl_agent.network.drivers.vxlan import Vxlan  # noqa: PLC0415 - loads pyroute2
+def _clear_kernel(_work: Work) -> None:
+    from machinectl_agent.network.drivers import host_resolver  # noqa: PLC0415 - loads pyroute2
+    from machinectl_agent.network.drivers.vxlan import Vxlan  # noqa: PLC0415
 
+    host_resolver.remove()
     dataplane = Vxlan()
     for network in dataplane.networks():
         dataplane.remove_network(network)

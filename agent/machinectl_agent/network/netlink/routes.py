@@ -16,6 +16,7 @@ _MAIN = 254
 _BOOT = 3
 _UNICAST = 1
 _THERE = frozenset({errno.EEXIST})
+_NOT_THERE = frozenset({errno.EADDRNOTAVAIL})
 
 
 def ensure_address(netlink: Netlink, index: int, address: str) -> bool:
@@ -31,6 +32,21 @@ def ensure_address(netlink: Netlink, index: int, address: str) -> bool:
         index=index,
     )
     return bool(netlink.run(wanted, ignore=_THERE))
+
+
+def drop_address(netlink: Netlink, index: int, address: str) -> bool:
+    """False where the link has not got it."""
+    attributes = [("IFA_LOCAL", address)]
+    wanted = codecs.request(
+        AddressMessage,
+        codecs.DELETE_ADDRESS,
+        0,
+        attributes,
+        family=socket.AF_INET,
+        prefixlen=32,
+        index=index,
+    )
+    return bool(netlink.run(wanted, ignore=_NOT_THERE))
 
 
 def addresses(netlink: Netlink, index: int) -> Set[str]:
