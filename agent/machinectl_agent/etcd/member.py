@@ -20,7 +20,7 @@ from machinectl_agent.templates import render
 
 UNIT = "machinectl-etcd.service"
 UNIT_FILE = f"/etc/systemd/system/{UNIT}"
-FOLDER = "/etc/machinectl/etcd-server"
+FOLDER = "/etc/machinectl-etcd"
 FOUNDING = f"{FOLDER}/founding.env"
 """How a member without data begins; of no meaning for one that has data."""
 MARK = "MACHINECTL_CONFIGURATION"
@@ -176,7 +176,7 @@ def move_data_aside(work: Work) -> None:
     """Never deleted: the data may be all that is left of a cluster."""
     source = work.host.path(DATA)
     if source.exists():
-        source.rename(source.with_name(f"etcd.{time.strftime('%Y%m%dT%H%M%S', time.gmtime())}"))
+        source.rename(source.with_name(f"{source.name}.{time.strftime('%Y%m%dT%H%M%S', time.gmtime())}"))
 
 
 def _mark_of(host: Host, pid: str) -> str:

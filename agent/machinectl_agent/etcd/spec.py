@@ -8,7 +8,8 @@ from typing import Any, Dict, Mapping
 
 from machinectl_agent.spec import SpecError
 
-DATA = "/var/lib/machinectl/etcd"
+DATA = "/var/lib/machinectl-etcd"
+"""Beside /var/lib/machinectl, which only root may enter."""
 CLIENT_PORT, PEER_PORT = 2379, 2380
 
 
