@@ -31,7 +31,7 @@ _OPENING = 5.0  # seconds for all watches of a stream to be created
 # seconds that a stream is read before it gives way to one with other prefixes: if they change all the time,
 # what is said of the rest must be heard, too
 _SHORTEST = 0.05
-_PAUSE, _LONGEST_PAUSE = 0.1, 5.0
+_PAUSE, _LONGEST_PAUSE = 0.1, 2.0
 _STEADY = 5.0  # seconds that a stream must have lived for the next pause to begin small again
 
 

@@ -88,6 +88,7 @@ class Fabric:
                 return False
             self.unfollow_network(network)
             self._dns.remove(network)
+            self._zone.drop_network(network)
             self._dataplane.remove_network(network)
             with self._lock:
                 self._wirings.pop(network, None)

@@ -97,7 +97,8 @@ class Service:
         self._kv = Gateway(settings.endpoints, tls=tls)
         layout, view, zone = Layout(settings.prefix), View(Layout(settings.prefix)), Zone()
         upstreams = Upstreams(settings.upstreams)
-        self._dns = Server(zone, upstreams)
+        self._dns = Server(zone, upstreams, journal=journal)
+        self._zone = zone
         fabric = Fabric(settings.id, view, zone, self._dns, Vxlan(port=settings.port), journal)
         follower = Follower(self._kv.watch(), layout, view, fabric, journal)
         self.core = core = Core(
@@ -105,7 +106,12 @@ class Service:
             journal=journal,
             layout=layout,
             registry=Registry(
-                self._kv, layout, settings.id, pools=settings.pools, pool_size=settings.pool_size
+                self._kv,
+                layout,
+                settings.id,
+                pools=settings.pools,
+                pool_size=settings.pool_size,
+                patience=settings.patience,
             ),
             ledger=Ledger(settings.ledger),
             view=view,
@@ -130,6 +136,9 @@ class Service:
     def start(self) -> None:
         """The kernel and the DNS first, from the ledger: containers that are there need neither etcd nor dockerd."""
         core = self.core
+        # a network that the zone does not know counts as internal
+        self._zone.set_networks(core.ledger.networks().values())
+        self._zone.set_sandboxes(core.ledger.sandboxes())
         self._dns.start()
         self._listen_on_host()
         for worker in (self._names, self._replicating, self._reconciling):
@@ -143,7 +152,7 @@ class Service:
 
     def is_well(self) -> bool:
         """Whether the watchdog may hear of us."""
-        return True
+        return self._dns.is_well()
 
     def _listen_on_host(self) -> None:
         """daemon.json names us to containers that are in no network of ours, too."""
