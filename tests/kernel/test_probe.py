@@ -56,8 +56,8 @@ def ask(kv, pair: tuple[Host, Host], sizes=(LEAST, 1500), *, lasts=1.5, answered
     responder = Responder(kv, LAYOUT, PEER, 4789, lambda: two.vtep, Journal())
 
     class Announcing(Relay):
-        def put(self, key, value, *, lease=0):
-            revision = kv.put(key, value, lease=lease)
+        def put(self, key, value, *, lease=0, deadline=5.0):
+            revision = kv.put(key, value, lease=lease, deadline=deadline)
             if answered:
                 change = Change(LAYOUT.probes, key, value, revision)
                 namespaces.inside(two.path, lambda: responder.asked(change))

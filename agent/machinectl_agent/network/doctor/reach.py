@@ -93,7 +93,7 @@ def judge(
         yield Finding(
             subject,
             f"nothing can be said about UDP {port} to {vtep}",
-            "its agent did not begin to listen: an older one, or four others are asking it at this moment",
+            "its agent did not begin to listen: it is an older one, or has lost etcd a moment ago",
             "run it again in 10 s; `machinectl agent upgrade` brings the agent up to date",
         )
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 import threading
 import time
-from dataclasses import dataclass
-from typing import Callable, List, Set
+from dataclasses import dataclass, field
+from typing import Callable, Dict, Optional, Set
 
 from machinectl_agent.daemon.journal import Journal
 from machinectl_agent.kv.interface import Change, Kv, KvError, WatchItem
@@ -17,8 +17,8 @@ from machinectl_agent.network.records import Layout
 EAR = 8.0
 """Seconds that an ear is open."""
 
-AT_ONCE = 4
-"""Askers that are listened to at the same time; the others are told nothing and say so."""
+SLICE = 0.2
+"""Seconds between two looks at who is still asking."""
 
 
 @dataclass(frozen=True)
@@ -44,8 +44,20 @@ def decode_ask(machine: str, value: bytes) -> Ask:
         raise ValueError(f"no probe: {value[:80]!r}") from error
 
 
+@dataclass
+class Listening:
+    """One asker that is being listened to."""
+
+    ask: Ask
+    until: float
+    heard: Set[int] = field(default_factory=set)
+    noted: Optional[Set[int]] = None
+    """What etcd says of it; None: nothing yet."""
+
+
 class Responder:
-    """`asked` is called by the thread that follows etcd, and returns at once."""
+    """One ear for all askers, as all members may ask at the same time. `asked` is called by the thread that
+    follows etcd, and returns at once."""
 
     def __init__(
         self, kv: Kv, layout: Layout, machine: str, port: int, vtep: Callable[[], str], journal: Journal
@@ -53,50 +65,77 @@ class Responder:
         self._kv, self._layout, self._machine, self._port = kv, layout, machine, port
         self._vtep = vtep
         self._journal = journal
-        self._places = threading.BoundedSemaphore(AT_ONCE)
+        self._lock = threading.Lock()
+        self._askers: Dict[str, Listening] = {}
+        self._open = False
 
     def asked(self, item: WatchItem) -> None:
         # a snapshot holds asks that are being answered already, or that came before we were there
-        if not isinstance(item, Change) or item.value is None:
+        if not isinstance(item, Change):
             return
         machine = item.key[len(self._layout.probes) :]
         if machine == self._machine:
             return
+        with self._lock:
+            self._askers.pop(machine, None)
+            if item.value is None:  # it has done its asking
+                return
+            try:
+                ask = decode_ask(machine, item.value)
+            except ValueError:
+                return
+            self._askers[machine] = Listening(ask, time.monotonic() + EAR)
+            if not self._open:
+                self._open = True
+                threading.Thread(target=self._serve, name="probe", daemon=True).start()
+
+    def _serve(self) -> None:
         try:
-            ask = decode_ask(machine, item.value)
-        except ValueError:
+            own = self._vtep()
+            ear, mouth = Ear(own, self._port), Mouth(own, self._port)
+        except OSError as error:
+            self._journal.say("note", f"probes can't be answered: {error}")
+            with self._lock:
+                self._askers.clear()
+                self._open = False
             return
-        if self._places.acquire(blocking=False):
-            threading.Thread(target=self._serve, args=(ask,), name="probe", daemon=True).start()
-
-    def _serve(self, ask: Ask) -> None:
         try:
-            self._listen(ask)
-        except (OSError, KvError) as error:
-            self._journal.say("note", f"a probe of {ask.machine} is not answered: {error}")
-        finally:
-            self._places.release()
-
-    def _listen(self, ask: Ask) -> None:
-        own = self._vtep()
-        ear, mouth = Ear(own, self._port), Mouth(own, self._port)
-        heard: Set[int] = set()
-        try:
-            self._note(ask, [])
-            for probe, sender, _ in ear.hear(time.monotonic() + EAR):
-                # the nonce comes through etcd: nobody else can make us send anything
-                if probe.kind != ASK or probe.nonce != ask.nonce or sender != ask.vtep:
-                    continue
-                if probe.size not in heard:
-                    heard.add(probe.size)
-                    self._note(ask, sorted(heard))
-                answer = Probe(ANSWER, ask.nonce, probe.size, time.time())
-                mouth.say(encode(answer, LEAST), ask.vtep)
+            while self._wanted():
+                self._note()
+                for probe, sender, _ in ear.hear(time.monotonic() + SLICE):
+                    self._hear(probe, sender, mouth)
         finally:
             ear.close()
             mouth.close()
 
-    def _note(self, ask: Ask, heard: List[int]) -> None:
+    def _wanted(self) -> bool:
+        with self._lock:
+            now = time.monotonic()
+            self._askers = {name: one for name, one in self._askers.items() if one.until > now}
+            self._open = bool(self._askers)
+            return self._open
+
+    def _hear(self, probe: Probe, sender: str, mouth: Mouth) -> None:
+        with self._lock:
+            # the nonce comes through etcd: nobody else can make us send anything
+            found = next((one for one in self._askers.values() if one.ask.nonce == probe.nonce), None)
+        if found is None or probe.kind != ASK or sender != found.ask.vtep:
+            return
+        found.heard.add(probe.size)
+        mouth.say(encode(Probe(ANSWER, probe.nonce, probe.size, time.time()), LEAST), found.ask.vtep)
+
+    def _note(self) -> None:
         """On the asker's lease: it goes with the question."""
-        key = self._layout.heard(ask.machine) + self._machine
-        self._kv.put(key, json.dumps(heard).encode(), lease=ask.lease)
+        with self._lock:
+            changed = [one for one in self._askers.values() if one.noted != one.heard]
+        for one in changed:
+            heard = set(one.heard)
+            key = self._layout.heard(one.ask.machine) + self._machine
+            try:
+                self._kv.put(key, json.dumps(sorted(heard)).encode(), lease=one.ask.lease, deadline=1.0)
+                one.noted = heard
+            except KvError as error:
+                self._journal.say("note", f"a probe of {one.ask.machine} is not noted: {error}")
+                with self._lock:
+                    if self._askers.get(one.ask.machine) is one:
+                        del self._askers[one.ask.machine]
