@@ -49,7 +49,7 @@ def _command(name: str, module_name: str, summary: str, fast: bool) -> str:
 
 def _verbs(parser: argparse.ArgumentParser) -> list[argparse.ArgumentParser]:
     """The parsers of a command's own verbs: `network join`."""
-    groups = [one for one in parser._actions if isinstance(one, argparse._SubParsersAction)]  # noqa: SLF001 - no other way
+    groups = [one for one in parser._actions if isinstance(one, argparse._SubParsersAction)]
     return [verb for group in groups for verb in group.choices.values()]
 
 

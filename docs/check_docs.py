@@ -29,7 +29,8 @@ def commands_of(text: str) -> list[str]:
                 continue
             found.extend(
                 re.findall(
-                    r"(?<![\w/.-])(?:machinectl|mctl) ([^|;&)\"`#\n]*(?:\"[^\"]*\"[^|;&)\"`#\n]*)*)", line
+                    r"(?<![\w/.-])(?<!-d )(?<!driver )(?:machinectl|mctl) ([^|;&)\"`#\n]*(?:\"[^\"]*\"[^|;&)\"`#\n]*)*)",
+                    line,
                 )
             )
     return found
