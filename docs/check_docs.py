@@ -16,6 +16,11 @@ from build_reference import main as reference
 from machinectl.cli.main import COMMANDS
 
 ROOT = Path(__file__).resolve().parents[1]
+CALL = re.compile(
+    # `-d machinectl` is docker's: the driver of that name
+    r"(?<![\w/.-])(?<!-d )(?<!driver )(?:machinectl|mctl) "
+    r"([^|;&)\"`#\n]*(?:\"[^\"]*\"[^|;&)\"`#\n]*)*)"
+)
 GLOBAL = {"-s", "--storage-path", "-q", "--quiet", "-D", "--debug", "-h", "--help", "-v", "--version"}
 
 
@@ -27,12 +32,7 @@ def commands_of(text: str) -> list[str]:
         for line in joined.splitlines():
             if kind == "console" and not line.startswith("$ "):
                 continue
-            found.extend(
-                re.findall(
-                    r"(?<![\w/.-])(?<!-d )(?<!driver )(?:machinectl|mctl) ([^|;&)\"`#\n]*(?:\"[^\"]*\"[^|;&)\"`#\n]*)*)",
-                    line,
-                )
-            )
+            found.extend(CALL.findall(line))
     return found
 
 
