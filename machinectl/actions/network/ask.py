@@ -13,8 +13,10 @@ from machinectl.errors import (
     ConnectionFailed,
     HostKeyChanged,
     MachinectlError,
+    RemoteFailed,
 )
 from machinectl.remote.become import Become
+from machinectl.remote.connection import Connection
 from machinectl.remote.daemon_client import ask_daemon
 from machinectl.store.store import Store
 
@@ -24,16 +26,24 @@ DEADLINE = 60.0
 ELSEWHERE = ("network-not-running", "agent-missing", "etcd-away", "too-many-clients", "no-such-verb")
 """Problems of one member, after which nothing has been done: another one may do better."""
 
+READS = ("networks", "network", "machines", "lookup", "status")
+"""Verbs that change nothing, so that silence of one member is no reason not to ask another."""
+
 Result = TypeVar("Result")
 
 
 class Member:
     """A member's network service, over a connection that is open."""
 
-    def __init__(self, name: str, ask: Callable[[str, Mapping[str, Any]], dict[str, Any]]) -> None:
-        self.name = name
-        self.ask = ask
-        """(verb, args) → result. Raises `AgentFailed` with the service's own problem."""
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self.wrote = False
+        """It was asked for a change."""
+
+    def ask(self, verb: str, args: Mapping[str, Any]) -> dict[str, Any]:
+        """Raises `AgentFailed` with the service's own problem, and what `Connection.run` raises."""
+        self.wrote = self.wrote or verb not in READS
+        return ask_daemon(self._connection, verb, args, daemon="network", deadline=DEADLINE)
 
 
 def with_member(
@@ -56,12 +66,17 @@ def with_member(
         raise no_member(without)
     failed: list[MachinectlError] = []
     for name in names:
+        asked: list[Member] = []
         try:
-            return _with(store, name, work, become)
+            with connect(store, store.load(name), become, Report(name, quiet=True)) as connection:
+                asked.append(Member(connection))
+                return work(asked[0])
         except HostKeyChanged:
             raise
-        except (ConnectionFailed, AgentFailed) as error:
-            if isinstance(error, AgentFailed) and error.problem not in ELSEWHERE:
+        except (ConnectionFailed, RemoteFailed, AgentFailed) as error:
+            silent = not isinstance(error, AgentFailed) or error.problem == "agent-failed"
+            wrote = any(member.wrote for member in asked)
+            if error.problem not in ELSEWHERE and (wrote or not silent):
                 raise
             failed.append(error)
             if name != names[-1]:
@@ -91,12 +106,3 @@ def no_member(without: str = "") -> MachinectlError:
         hint="`machinectl network join MACHINE…`; `machinectl etcd deploy MACHINE…` before that",
         problem="no-member",
     )
-
-
-def _with(store: Store, name: str, work: Callable[[Member], Result], become: Become) -> Result:
-    with connect(store, store.load(name), become, Report(name, quiet=True)) as connection:
-
-        def ask(verb: str, args: Mapping[str, Any]) -> dict[str, Any]:
-            return ask_daemon(connection, verb, args, daemon="network", deadline=DEADLINE)
-
-        return work(Member(name, ask))
