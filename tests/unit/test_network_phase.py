@@ -13,7 +13,14 @@ from machinectl_agent.engine import daemon_json, resolvers
 from machinectl_agent.facts import gather
 from machinectl_agent.host import Host
 from machinectl_agent.network import admission, settings, underlay
-from machinectl_agent.network.membership import CERTIFICATES, KEY, mode, parse_identity, render_config
+from machinectl_agent.network.membership import (
+    CERTIFICATES,
+    KEY,
+    identified,
+    mode,
+    parse_identity,
+    render_config,
+)
 from machinectl_agent.phases import network as phase_module
 from machinectl_agent.phases import network_leave, network_service
 from machinectl_agent.phases.base import Context, Work
@@ -171,8 +178,16 @@ def test_a_member_is_not_asked_again(tmp_path):
     host = Host(str(tmp_path))
     host.write(settings.CONFIG, CONFIG, 0o600)
     assert NetworkPhase().observe(host, context()).problem is None
-    assert parse_identity(CONFIG) == ("1f", "")
-    assert parse_identity("{torn") == ("", "")
+    assert parse_identity(CONFIG) == ("1f", "node1", "")
+    assert parse_identity("{torn") == parse_identity("[]") == ("", "", "")
+
+
+def test_a_host_keeps_the_id_that_it_has_under_its_name():
+    """A store that has forgotten it mints another one; a clone has another name."""
+    other = dataclasses.replace(WANTED, id="2e")
+    assert identified(other, "node1", CONFIG).id == "1f"
+    assert identified(other, "node2", CONFIG).id == "2e"
+    assert identified(other, "node1", "").id == "2e"
 
 
 def test_the_order_of_the_phases():

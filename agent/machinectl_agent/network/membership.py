@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
-from typing import Dict, Sequence, Tuple
+from typing import Dict, NamedTuple, Sequence
 
 from machinectl_agent.network.records import PREFIX
 from machinectl_agent.network.settings import CONFIG
@@ -44,10 +45,24 @@ def render_config(name: str, wanted: NetworkSpec, upstreams: Sequence[str]) -> s
     return json.dumps(document, indent=1) + "\n"
 
 
-def parse_identity(text: str) -> Tuple[str, str]:
-    """Id and VTEP of a network.json; empty where there is none or it is torn."""
+class Identity(NamedTuple):
+    """Who a network.json says that the host is; empty where there is none or it is torn."""
+
+    id: str = ""
+    name: str = ""
+    vtep: str = ""
+
+
+def parse_identity(text: str) -> Identity:
     try:
         document = json.loads(text)
-        return str(document.get("id", "")), str(document.get("vtep", ""))
+        return Identity(*(str(document.get(key, "")) for key in Identity._fields))
     except (ValueError, AttributeError):
-        return "", ""
+        return Identity()
+
+
+def identified(wanted: NetworkSpec, name: str, present: str) -> NetworkSpec:
+    """With the id that the host has already under this name: its endpoints in etcd are of that id, whatever a store
+    that has forgotten the machine meanwhile has minted. A clone of a host is called otherwise and gets its own."""
+    there = parse_identity(present)
+    return dataclasses.replace(wanted, id=there.id) if there.id and there.name == name else wanted

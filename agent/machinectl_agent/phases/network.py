@@ -20,6 +20,7 @@ from machinectl_agent.network.membership import (
     CERTIFICATES,
     FOLDER,
     certificates,
+    identified,
     mode,
     parse_identity,
     render_config,
@@ -71,6 +72,8 @@ class NetworkPhase:
         present = host.read(CONFIG)
         if wanted.absent if wanted else present is None:
             return Seen(member=False)
+        if wanted:
+            wanted = identified(wanted, context.spec.name, present or "")
         config = _config(host, context, wanted) if wanted else str(present)
         link = host.path(CURRENT)
         names = (*CERTIFICATES, CONFIG, *(service.unit_file(unit) for unit in service.UNITS))
@@ -142,7 +145,7 @@ class NetworkPhase:
             steps.append(Step(f"{self.name}/start", title, service.start))
         if config_changes:
             title = "+ join the networks" if not seen.files[CONFIG][0] else "~ join the networks anew"
-            steps.append(Step(f"{self.name}/join", title, _joiner(context)))
+            steps.append(Step(f"{self.name}/join", title, _joiner(parse_identity(seen.config).id)))
         return steps
 
     def _certificates(self, files: Files, wanted: NetworkSpec) -> List[Step]:
@@ -165,7 +168,7 @@ def _config(host: Host, context: Context, wanted: NetworkSpec) -> str:
 
 def _problem(host: Host, name: str, wanted: NetworkSpec, present: str) -> Optional[Problem]:
     """A machine that has joined must not fail because etcd is away, or an address gone, later."""
-    if parse_identity(present) == (wanted.id, wanted.vtep):
+    if parse_identity(present) == (wanted.id, name, wanted.vtep):
         return None
     try:
         admission.check(host, name, wanted)
@@ -197,10 +200,7 @@ def _restart_reason(seen: Seen, *, changes: bool) -> str:
     return "it has an older configuration" if seen.running.stale else ""
 
 
-def _joiner(context: Context) -> Callable[[Work], None]:
-    wanted = context.spec.network
-    mine = wanted.id if wanted else ""
-
+def _joiner(mine: str) -> Callable[[Work], None]:
     def join(work: Work) -> None:
         trouble = ""
 
