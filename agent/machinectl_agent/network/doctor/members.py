@@ -35,7 +35,7 @@ def duplicates(machines: Sequence[MachineRecord]) -> Iterator[Finding]:
                 f"they have the same VTEP address {vtep}",
                 "packets for the containers of one go to the other",
                 "forget the one that is gone (`machinectl network forget NAME`), or give each its own: "
-                "`machinectl network join --vtep ADDRESS NAME`",
+                "`machinectl network join --advertise ADDRESS NAME`",
             )
 
 

@@ -31,7 +31,7 @@ def check_reach(case: Case) -> Iterator[Finding]:
                 f"machine {one.name}",
                 f"its VTEP {one.vtep} is of another address family than ours, {own}",
                 "a VXLAN device has one family only",
-                "`machinectl network join --vtep ADDRESS NAME`",
+                "`machinectl network join --advertise ADDRESS NAME`",
             )
             del peers[one.id]
     if not peers or case.away:
