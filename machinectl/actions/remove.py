@@ -45,7 +45,10 @@ def forget_member(store: Store, machine: Machine, say: Callable[[str], None]) ->
         freed = forget_machine(store, name, become=Become(), quiet=True)
     except AgentFailed as error:
         if error.problem == "machine-alive":
-            say(f"{name} is alive and stays a member of the networks, with its containers' addresses")
+            say(
+                f"{name} is alive and stays a member of the networks, with its containers' addresses; "
+                f"`machinectl network forget {name}` once it is gone for good"
+            )
         elif error.problem != "no-such-machine":
             say(
                 f"the networks have not forgotten {name}: {error}; `machinectl network forget {name}` does it"
