@@ -158,6 +158,9 @@ class Host:
 
     def _clear_leftovers(self) -> None:
         """What a crash of the keeper or of the machine left: mounts and cgroups (its processes are gone)."""
+        # a connection that was cut keeps the host's network namespace for minutes, and the link with it; `ip` takes
+        # the name also where nspawn has shortened it
+        call(["ip", "link", "delete", f"vb-{self.machine}"], check=False)
         # nspawn leaves it where /run is not a tmpfs
         with contextlib.suppress(OSError):
             Path("/run/systemd/nspawn/propagate", self.machine).rmdir()
