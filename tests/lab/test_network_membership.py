@@ -215,3 +215,25 @@ def test_a_killed_network_service_is_back_at_once(controller, hosts):
     assert host.run("systemctl show machinectl-network -p MainPID --value").stdout != before
     until(lambda: controller.run("network", "ls", check=False).returncode == 0)
     controller.run("network", "leave", host.name)
+
+
+def test_a_dead_machine_is_forgotten_with_its_record(controller, hosts, lab):
+    """While its lease lasts it may only be cut off: then its addresses stay."""
+    first, second = hosts
+    controller.run("network", "join", first.name, second.name)
+    if "boot" not in controller.run("network", "ls", "-q").stdout.split():
+        controller.run("network", "create", "boot")
+    until(lambda: "boot" in second.run("docker network ls --format '{{.Name}}'").stdout.split())
+    second.run("docker run -d --name lost --network boot busybox sleep infinity")
+    found = json.loads(controller.run("dns", "lookup", "--output", "json", "lost").stdout)
+    assert [one["machine"] for one in found] == [second.name]
+    alive = controller.run("network", "forget", second.name, check=False)
+    assert alive.returncode == 1 and "alive" in alive.stderr
+    lab.power_cut(second.name)
+    until(
+        lambda: controller.run("network", "forget", second.name, check=False).returncode == 0, 60.0, pause=2.0
+    )
+    assert controller.run("dns", "lookup", "lost", check=False).returncode == 1
+    removed = controller.run("rm", "-y", second.name)
+    assert "alive" not in removed.stderr
+    assert members(controller, "boot") == [first.name]
