@@ -52,7 +52,7 @@ class Cluster:
             .stdout
         )
 
-    def ask(self, name, verb, **args):
+    def ask(self, name, verb, /, **args):
         """The network service's own answer on the host."""
         request = json.dumps({"verb": verb, "wire": 1, "args": args})
         script = (

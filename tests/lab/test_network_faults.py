@@ -15,7 +15,7 @@ pytestmark = [pytest.mark.lab, pytest.mark.timeout(900)]
 
 @pytest.fixture(scope="module")
 def cluster(make_host, new_controller, busybox):
-    hosts = [make_host(f"fault{number}", "bookworm" if number < 2 else "trixie") for number in range(3)]
+    hosts = [make_host(f"f{number}", "bookworm" if number < 2 else "trixie") for number in range(3)]
     cluster = make_cluster(new_controller(), hosts, busybox)
     cluster.controller.run("network", "create", "demo")
     for number, name in enumerate(cluster.names):
@@ -147,10 +147,14 @@ def host_link(host):
 
 
 def drop(one, other):
-    rules = (
-        "table bridge machinectl_partition { chain forward { type filter hook forward priority 0;\n"
-        f'iifname "{one}" oifname "{other}" drop\niifname "{other}" oifname "{one}" drop\n}} }}\n'
-    )
+    rules = f"""table bridge machinectl_partition {{
+        chain forward {{
+            type filter hook forward priority 0
+            iifname "{one}" oifname "{other}" drop
+            iifname "{other}" oifname "{one}" drop
+        }}
+    }}
+    """
     subprocess.run(["nft", "-f", "-"], input=rules, text=True, check=True)
 
 
