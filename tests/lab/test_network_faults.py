@@ -185,9 +185,9 @@ def test_a_removal_while_the_plugin_is_down_leaks_nothing(cluster):
         cluster.docker(name, "rm -f gone", check=False)
     finally:
         host.run("systemctl start machinectl-network.socket machinectl-network.service")
-    cluster.ask(name, "reconcile")
 
     def is_free():
+        cluster.ask(name, "reconcile")
         found = cluster.ask(cluster.names[1], "network", name="demo")["network"]["endpoints"]
         return address not in [one["ip"] for one in found]
 
@@ -236,6 +236,8 @@ def test_a_machine_that_comes_back_with_another_address(cluster, lab):
     name = cluster.names[2]
     host = cluster.hosts[name]
     prefix = host.ip.rpartition(".")[0]
+    # else the second address of a subnet goes with the first
+    host.run("sysctl -qw net.ipv4.conf.all.promote_secondaries=1")
     host.run(
         f"ip addr add {prefix}.222/24 dev host0; ip addr del {host.ip}/24 dev host0; ip route replace default via {prefix}.1 src {prefix}.222"
     )
@@ -245,27 +247,7 @@ def test_a_machine_that_comes_back_with_another_address(cluster, lab):
         until(lambda: reaches(cluster, 0, 2) and reaches(cluster, 2, 0))
     finally:
         host.run(
-            f"ip addr add {host.ip}/24 dev host0; ip addr del {prefix}.222/24 dev host0; ip addr add {host.ip}/24 dev host0 || true; ip route replace default via {prefix}.1"
+            f"ip addr add {host.ip}/24 dev host0; ip addr del {prefix}.222/24 dev host0; ip route replace default via {prefix}.1"
         )
         cluster.ask(name, "reconcile")
     until(lambda: reaches(cluster, 0, 2))
-
-
-def test_a_dead_machine_is_forgotten(cluster, lab):
-    """Its names go and its addresses are free once somebody says that it does not come back, and not before."""
-    name = cluster.names[2]
-    lab.host(name).power_cut()
-    still = cluster.ask(cluster.names[0], "network", name="demo")["network"]["endpoints"]
-    assert "c2" in [one["name"] for one in still]
-    done = cluster.controller.run("network", "forget", name, check=False)
-    if done.returncode:
-        assert "alive" in done.stderr  # its lease has not ended yet
-        until(
-            lambda: not cluster.controller.run("network", "forget", name, check=False).returncode, 60.0, 1.0
-        )
-    left = cluster.ask(cluster.names[0], "network", name="demo")["network"]["endpoints"]
-    assert sorted(one["name"] for one in left) == ["c0", "c1"]
-    until(lambda: not cluster.works(cluster.names[0], "exec c0 nslookup c2"))
-    lab.start(name)
-    # it was away only: with its containers it is a member again
-    until(lambda: reaches(cluster, 0, 2), 90.0)

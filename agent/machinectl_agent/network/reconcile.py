@@ -97,6 +97,8 @@ class Reconcile:
                 core.journal.say("notice", f"endpoint {local.record.id[:12]} ({local.record.name}) has gone")
                 core.fabric.detach(local.record.network, local.record.id)
                 core.ledger.drop_endpoint(local.record.id)
+                # where etcd is away, the registry's collect finds it later
+                core.registry.delete_endpoint(local.record.network, local.record.id)
                 changes += 1
         known = {listed.docker_id for listed in core.engine.networks()}
         for docker_id in core.ledger.docker_ids():
