@@ -96,8 +96,8 @@ def _deploy(args: argparse.Namespace, store: Store) -> int:
     wanted = ("client_port", "peer_port", "quota", "retention", "v2", "packages")
     wishes = {name: getattr(args, name) for name in wanted if getattr(args, name) is not None}
     plans = deploy(
-        store, list(dict.fromkeys(args.names)), wishes=wishes, addresses=dict(args.advertise), become=ask_become(args),
-        any_size=args.any_size, quiet=args.quiet, dry_run=args.dry_run,
+        store, list(dict.fromkeys(args.names)), wishes=wishes, addresses=dict(args.advertise),
+        become=ask_become(args), any_size=args.any_size, quiet=args.quiet, dry_run=args.dry_run,
     )  # fmt: skip
     if plans:
         print("\n".join(plans))

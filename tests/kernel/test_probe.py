@@ -28,12 +28,12 @@ PEER = "peer"
 class Relay:
     """Gateway's calls, made in the namespace of the test itself: the hosts have no way to etcd's loopback."""
 
-    def __init__(self, kv: Gateway) -> None:
+    def __init__(self, kv: Gateway | None) -> None:
         self._kv = kv
 
     def __getattr__(self, name):
         return lambda *words, **more: namespaces.inside(
-            "/proc/self/task/%d/ns/net" % threading.main_thread().native_id,  # noqa: UP031 - a path
+            f"/proc/self/task/{threading.main_thread().native_id}/ns/net",
             lambda: getattr(self._kv, name)(*words, **more),
         )
 
@@ -84,7 +84,9 @@ def test_all_sizes_come_through(kv, table, ipv6, vxlan):
     found = ask(kv, pair)
     assert found.listening
     assert found.answered == {LEAST, 1500}
+    assert found.clock is not None
     assert abs(found.clock) < 0.1
+    assert found.delay is not None
     assert found.delay < 0.5
 
 

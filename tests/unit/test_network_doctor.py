@@ -131,7 +131,9 @@ def test_a_certificate_and_a_slow_etcd(tmp_path):
     assert "expires soon" in whats(etcd.certificate("cert.pem", ends, ends - 86400))[0]
     assert "has expired" in whats(etcd.certificate("cert.pem", ends, ends + 1))[0]
     assert etcd.slow("u", 0.01) is None
-    assert "0.50 s" in etcd.slow("u", 0.5).what
+    slow = etcd.slow("u", 0.5)
+    assert slow
+    assert "0.50 s" in slow.what
 
 
 SAVED = """*filter

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from typing import Any
 
 import pytest
 
@@ -155,7 +156,8 @@ def test_no_step_shows_a_key():
 
 def test_nobody_becomes_a_member_unasked(tmp_path):
     host = Host(str(tmp_path))
-    for phase in (NetworkPhase(), NetworkLeavePhase(), NetworkGonePhase()):
+    phases: list[Any] = [NetworkPhase(), NetworkLeavePhase(), NetworkGonePhase()]
+    for phase in phases:
         assert phase.plan(phase.observe(host, context(None)), context(None)) == []
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from typing import Any
 
 import pytest
 
@@ -15,7 +16,7 @@ from machinectl.cli.main import main
 from machinectl.errors import UsageError
 from machinectl.remote.daemon_client import render_dial
 
-RECORD = {
+RECORD: dict[str, Any] = {
     "id": "e" * 64,
     "name": "demo",
     "subnets": ["10.77.1.0/24", "fd77::/64"],
