@@ -174,8 +174,9 @@ class TestDriverWords:
         with pytest.raises(Problem, match="no option 'encrypted'") as caught:
             own_options({"encrypted": "true"})
         assert "not done" in caught.value.why
-        with pytest.raises(Problem, match="a number"):
-            own_options({"machinectl.mtu": "big"})
+        for wrong in ({"machinectl.mtu": "big"}, {"machinectl.vni": "0"}, {"machinectl.vni": str(2**24 - 1)}):
+            with pytest.raises(Problem, match="a number"):
+                own_options(wrong)
 
     def test_addresses_of_another_ipam_are_refused(self):
         check_space(({"AddressSpace": "machinectl"},))

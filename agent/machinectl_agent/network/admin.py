@@ -65,7 +65,7 @@ class Admin:
         replica as soon as it sees the record; this one's is waited for."""
         core, name = self._core, _text(args, "name")
         options = {str(key): str(value) for key, value in dict(args.get("options") or {}).items()}
-        own_options(options)
+        own = own_options(options)
         self._check_free(name)
         network = secrets.token_hex(32)
         with _etcd():
@@ -75,11 +75,12 @@ class Admin:
                     network=network,
                     name=name,
                     pools=pools,
-                    mtu=int(args.get("mtu") or 0),
+                    mtu=int(args.get("mtu") or own["mtu"] or 0),
                     internal=bool(args.get("internal")),
                     labels={str(key): str(value) for key, value in dict(args.get("labels") or {}).items()},
                     options=options,
-                    on=tuple(args.get("on") or ()),
+                    on=tuple(args.get("on") or [name for name in own["on"].split(",") if name]),
+                    vni=int(own["vni"] or 0),
                 )
             except Problem:
                 for pool in pools:

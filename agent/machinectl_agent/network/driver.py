@@ -27,6 +27,9 @@ _GENERIC = "com.docker.network.generic"
 _CONNECTED = 1
 """RouteType of a route without a next hop (libnetwork, types.CONNECTED)."""
 
+_LIMITS = {"mtu": (68, 65535), "vni": (1, 2**24 - 2)}
+"""Least and most: IPv4's smallest MTU (RFC 791), 24 bits without the number that the doctor's probes use."""
+
 PEERS_DEADLINE = 2.0
 """Seconds that Join waits for the peers; they follow later where etcd is slow."""
 
@@ -206,9 +209,12 @@ def own_options(generic: Mapping[str, str]) -> Dict[str, str]:
             why="encryption is not done by this driver" if unknown[0] == "encrypted" else "",
             hint=f"it has {', '.join(sorted(known - {ID_OPTION}))}",
         )
-    for name in ("mtu", "vni"):
-        if found[name] and not found[name].isdigit():
-            raise Problem("bad-option", f"machinectl.{name}: a number is wanted, not {found[name]!r}")
+    for name, (least, most) in _LIMITS.items():
+        if found[name] and not (found[name].isdigit() and least <= int(found[name]) <= most):
+            raise Problem(
+                "bad-option",
+                f"machinectl.{name}: a number from {least} to {most} is wanted, not {found[name]!r}",
+            )
     return found
 
 

@@ -38,7 +38,7 @@ from machinectl_agent.network.registry.store import (
 
 FIRST_VNI = 4097
 """Behind the numbers that people take for VLANs."""
-LAST_VNI = (1 << 24) - 1
+LAST_VNI = (1 << 24) - 2  # the very last is the doctor's probes'
 """24 bits, RFC 7348."""
 
 
