@@ -113,6 +113,121 @@ def test_the_way_out_still_works(cluster, pair):
         assert "default via" in cluster.docker(name, f"exec c{number} ip route")
 
 
+def test_an_address_by_hand_and_an_alias_on_two_machines(cluster, pair):
+    """Replicas with one alias are all answered; an address in use is refused on every machine.
+
+    Docker itself refuses --ip where the network was made without --subnet: that is the first machine here."""
+    second, first, third = cluster.names
+    prefix = cluster.address(first, "c1", "demo").rpartition(".")[0]
+    cluster.docker(
+        first, f"run -d --name w0 --network demo --ip {prefix}.200 --network-alias web busybox sleep infinity"
+    )
+    cluster.docker(second, "run -d --name w1 --network demo --network-alias web busybox sleep infinity")
+    addresses = {f"{prefix}.200", cluster.address(second, "w1", "demo")}
+
+    def answered():
+        text = cluster.docker(third, "exec c2 nslookup web", check=False).stdout
+        return all(one in text for one in addresses)
+
+    until(answered, 5.0)
+    refused = cluster.docker(third, f"run --rm --network demo --ip {prefix}.200 busybox true", check=False)
+    assert refused.returncode != 0
+    assert f"{prefix}.200" in refused.stderr
+    cluster.docker(first, "rm -f w0")
+    cluster.docker(second, "rm -f w1")
+    until(lambda: not cluster.works(third, "exec c2 nslookup web"), 5.0)
+    assert cluster.works(third, f"run --rm --network demo --ip {prefix}.200 busybox true")
+
+
+def test_several_networks_and_hot_connects(cluster, pair):
+    """Names answer only to containers of their network, also after a container has left its first one."""
+    first, second, third = cluster.names
+    cluster.controller.run("network", "create", "--internal", "back")
+    until(lambda: "back" in cluster.networks(second), 5.0)
+    cluster.docker(second, "run -d --name hidden --network back busybox sleep infinity")
+    assert not cluster.works(third, "exec c2 nslookup hidden")
+    cluster.docker(first, "network connect --alias front back c0")
+    until(lambda: cluster.works(first, "exec c0 ping -c 1 -W 1 hidden"), 5.0)
+    until(lambda: cluster.works(second, "exec hidden ping -c 1 -W 1 front"), 5.0)
+    assert cluster.works(first, "exec c0 ping -c 1 -W 1 c1")
+    cluster.docker(first, "network disconnect demo c0")
+    until(lambda: cluster.works(first, "exec c0 ping -c 1 -W 1 hidden"), 5.0)
+    assert not cluster.works(first, "exec c0 nslookup c1")
+    cluster.docker(first, "network connect demo c0")
+    until(lambda: cluster.works(first, "exec c0 ping -c 1 -W 1 c1"), 5.0)
+    cluster.docker(first, "network disconnect back c0")
+    assert "default" not in cluster.docker(second, "exec hidden ip route")
+    assert not cluster.works(second, "exec hidden ping -c 1 -W 1 198.18.0.1")
+    assert not cluster.works(second, "exec hidden nslookup deb.example.org")
+    cluster.docker(second, "rm -f hidden")
+    cluster.controller.run("network", "rm", "back")
+
+
+def test_a_renamed_container(cluster, pair):
+    first, second, _ = cluster.names
+    cluster.docker(second, "rename c1 other")
+    until(lambda: cluster.works(first, "exec c0 ping -c 1 -W 1 other"), 5.0)
+    until(lambda: not cluster.works(first, "exec c0 nslookup c1"), 5.0)
+    cluster.docker(second, "rename other c1")
+    until(lambda: cluster.works(first, "exec c0 ping -c 1 -W 1 c1"), 5.0)
+
+
+def test_ipv6(cluster, pair):
+    cluster.controller.run("network", "create", "--ipv6", "six")
+    for number, name in enumerate(cluster.names):
+        until(lambda name=name: "six" in cluster.networks(name), 5.0)
+        cluster.docker(name, f"run -d --name s{number} --network six busybox sleep infinity")
+    for number, name in enumerate(cluster.names):
+        until(lambda name=name, number=number: all(
+            cluster.works(name, f"exec s{number} ping6 -c 1 -W 1 s{other}") for other in range(3)), 10.0)  # fmt: skip
+    for number, name in enumerate(cluster.names):
+        cluster.docker(name, f"rm -f s{number}")
+    cluster.controller.run("network", "rm", "six")
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("-d machinectl", "--ipam-driver machinectl"),
+        ("-d machinectl --ipam-driver machinectl -o encrypted=true", "no option 'encrypted'"),
+        ("-d machinectl --ipam-driver machinectl --subnet 198.18.0.0/15", "198.18.0.0/15"),
+    ],
+)
+def test_what_can_not_work_is_refused_with_the_way_out(cluster, demo, words, said):
+    done = cluster.docker(cluster.names[0], f"network create {words} wrong", check=False)
+    assert done.returncode != 0
+    assert said in done.stderr
+    assert "wrong" not in cluster.networks(cluster.names[0])
+
+
+COMPOSE = """
+version: "2.4"
+services:
+  page:
+    image: busybox
+    command: sleep infinity
+    networks: [app]
+networks:
+  app:
+    driver: machinectl
+    ipam:
+      driver: machinectl
+"""
+
+
+def test_a_compose_file(cluster, pair):
+    """Compose makes the network; a container on another machine talks to its services by their names."""
+    first, second, _ = cluster.names
+    host = cluster.hosts[first]
+    host.run("apt-get install -q -y --no-install-recommends docker-compose >/dev/null", deadline=300)
+    host.run("mkdir -p /root/story && cat > /root/story/docker-compose.yml", stdin=COMPOSE)
+    host.run("cd /root/story && docker-compose up -d", deadline=120)
+    until(lambda: "story_app" in cluster.networks(second), 5.0)
+    until(lambda: cluster.works(second, "run --rm --network story_app busybox ping -c 1 -W 1 page"))
+    host.run("cd /root/story && docker-compose down -t 1", deadline=120)
+    until(lambda: "story_app" not in cluster.networks(second), 5.0)
+
+
 def test_a_network_with_containers_is_not_removed(cluster, pair):
     done = cluster.controller.run("network", "rm", "demo", check=False)
     assert done.returncode == 1
