@@ -17,19 +17,23 @@ if TYPE_CHECKING:
 
 EXAMPLES = """examples:
   machinectl etcd deploy node1 node2 node3
+  machinectl etcd deploy --binaries etcd-v3.5.16-linux-amd64.tar.gz node1
   machinectl etcd status
   machinectl etcd add node4
-  machinectl etcd remove node1
+  machinectl etcd remove node1                 # and add it again: that replaces a member
   machinectl etcd backup etcd.db
   machinectl etcd restore --yes etcd.db
+  machinectl etcd upgrade
   machinectl etcd defrag
   machinectl etcd use --endpoints https://10.0.0.5:2379 --ca ca.pem --cert me.pem --key me-key.pem
 
 One, three or five machines: of three one may fail, of five two. Clients and members speak mutual TLS with
-certificates of this store's CA, on ports 2379 and 2380. The distribution's own package is used.
+certificates of this store's CA, on ports 2379 and 2380. Every verb may be run again: one that was killed is
+finished by the next run.
 """
 
-_HEAD = "MEMBER\tENDPOINT\tHEALTH\tVERSION\tLEADER\tSIZE\tREVISION\tTERM\tLATENCY\tERROR"
+_LOOPBACK = re.compile(r"http://(127\.|localhost[:/]|\[::1\])")
+_HEAD = "MEMBER\tENDPOINT\tHEALTH\tVERSION\tLEADER\tSIZE\tREVISION\tTERM\tINDEX\tLATENCY\tERROR"
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -48,13 +52,14 @@ def configure(parser: argparse.ArgumentParser) -> None:
     deploy.add_argument("--quota", type=_size, metavar="SIZE", help="of the data, as 2G (default)")
     deploy.add_argument("--retention", type=_duration, metavar="TIME", help="old revisions, as 1h (default)")
     deploy.add_argument(
-        "--v2", action="store_true", default=None, help="the v2 API too, which classic mode needs"
+        "--v2", action=argparse.BooleanOptionalAction, help="the v2 API too, which classic mode needs"
     )
     deploy.add_argument(
-        "--no-packages", dest="packages", action="store_false", default=None,
-        help="install nothing: etcd and etcdctl are on the hosts already",
+        "--insecure-loopback", action=argparse.BooleanOptionalAction,
+        help="plain HTTP without a certificate on 127.0.0.1, for everybody who is on the host",
     )  # fmt: skip
-    deploy.add_argument("--any-size", action="store_true", help="also 2, 4 or more than 5 machines")
+    _add_binaries(deploy)
+    deploy.add_argument("--force-size", action="store_true", help="also 4 machines, or more than 5")
     deploy.add_argument("--dry-run", action="store_true", help="print the plan and change nothing")
     shown = verbs.add_parser("status", help="every member's health; exit status 3 where one is down")
     shown.add_argument("--output", choices=("table", "json"), default="table")
@@ -63,16 +68,25 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add.add_argument("--advertise", default="", metavar="ADDRESS", help="that others reach it by")
     remove = verbs.add_parser("remove", help="one member less; its data are moved aside on its host")
     remove.add_argument("name", metavar="MACHINE")
-    remove.add_argument("--force", action="store_true", help="also where its host does not answer")
+    remove.add_argument(
+        "--force", action="store_true", help="also where its host does not answer; also the last one"
+    )
+    remove.add_argument("--delete-data", action="store_true", help="delete the data on its host")
     backup = verbs.add_parser("backup", help="a snapshot into a file")
     backup.add_argument("file", type=Path, metavar="FILE")
     restore = verbs.add_parser("restore", help="all members begin anew with a snapshot")
     restore.add_argument("file", type=Path, metavar="FILE")
+    restore.add_argument(
+        "names", nargs="*", metavar="MACHINE", help="the members from now on (default: those of now)"
+    )
     restore.add_argument("--yes", action="store_true", help="what is in etcd now is given up")
     upgrade = verbs.add_parser("upgrade", help="to the newest packaged version, one member after the other")
+    _add_binaries(upgrade)
     verbs.add_parser("defrag", help="give unused space back, one member after the other, the leader last")
     use = verbs.add_parser("use", help="an etcd that somebody else looks after")
-    use.add_argument("--endpoints", required=True, metavar="URL[,URL…]")
+    target = use.add_mutually_exclusive_group(required=True)
+    target.add_argument("--endpoints", metavar="URL[,URL…]")
+    target.add_argument("--none", action="store_true", help="forget it again; nothing in it changes")
     for name in ("ca", "cert", "key"):
         use.add_argument(f"--{name}", default="", metavar="FILE")
     for one in (deploy, add, remove, restore, upgrade):
@@ -93,11 +107,18 @@ def run(args: argparse.Namespace) -> int:
 def _deploy(args: argparse.Namespace, store: Store) -> int:
     from machinectl.actions.etcd.deploy import deploy  # noqa: PLC0415
 
-    wanted = ("client_port", "peer_port", "quota", "retention", "v2", "packages")
+    names = list(dict.fromkeys(args.names))
+    wanted = ("client_port", "peer_port", "quota", "retention", "v2", "insecure_loopback")
     wishes = {name: getattr(args, name) for name in wanted if getattr(args, name) is not None}
+    wishes |= _binaries(args, store)
+    if len(names) % 2 == 0 and not args.quiet:
+        print(
+            f"warning: an etcd of {len(names)} members stands no more failures than one of {len(names) - 1}",
+            file=sys.stderr,
+        )
     plans = deploy(
-        store, list(dict.fromkeys(args.names)), wishes=wishes, addresses=dict(args.advertise),
-        become=ask_become(args), any_size=args.any_size, quiet=args.quiet, dry_run=args.dry_run,
+        store, names, wishes=wishes, addresses=dict(args.advertise), become=ask_become(args),
+        any_size=args.force_size, quiet=args.quiet, dry_run=args.dry_run,
     )  # fmt: skip
     if plans:
         print("\n".join(plans))
@@ -110,17 +131,20 @@ def _status(args: argparse.Namespace, store: Store) -> int:
 
 
 def _add(args: argparse.Namespace, store: Store) -> int:
-    from machinectl.actions.etcd.deploy import add  # noqa: PLC0415
+    from machinectl.actions.etcd.membership import add  # noqa: PLC0415
 
     add(store, args.name, address=args.advertise, become=ask_become(args), quiet=args.quiet)
     return _print_status(store, "table")
 
 
 def _remove(args: argparse.Namespace, store: Store) -> int:
-    from machinectl.actions.etcd.deploy import remove  # noqa: PLC0415
+    from machinectl.actions.etcd.membership import remove  # noqa: PLC0415
+    from machinectl.store.etcd import load_etcd  # noqa: PLC0415
 
-    remove(store, args.name, force=args.force, become=ask_become(args), quiet=args.quiet)
-    return _print_status(store, "table")
+    remove(
+        store, args.name, force=args.force, delete_data=args.delete_data, become=ask_become(args), quiet=args.quiet
+    )  # fmt: skip
+    return _print_status(store, "table") if load_etcd(store) else 0
 
 
 def _backup(args: argparse.Namespace, store: Store) -> int:
@@ -136,22 +160,23 @@ def _backup(args: argparse.Namespace, store: Store) -> int:
 
 
 def _restore(args: argparse.Namespace, store: Store) -> int:
-    from machinectl.actions.etcd.upkeep import restore  # noqa: PLC0415
+    from machinectl.actions.etcd.restore import restore  # noqa: PLC0415
     from machinectl.errors import UsageError  # noqa: PLC0415
 
     if not args.yes:
         raise UsageError(
             "what is in etcd now is given up", hint="`machinectl etcd backup` first, then add --yes"
         )
-    restore(store, args.file, become=ask_become(args), quiet=args.quiet)
+    restore(store, args.file, list(dict.fromkeys(args.names)), become=ask_become(args), quiet=args.quiet)
     return _print_status(store, "table")
 
 
 def _upgrade(args: argparse.Namespace, store: Store) -> int:
-    from machinectl.actions.etcd.deploy import upgrade  # noqa: PLC0415
+    from machinectl.actions.etcd.upgrade import upgrade  # noqa: PLC0415
 
-    for name, version in upgrade(store, become=ask_become(args), quiet=args.quiet):
-        print(f"{name}: etcd {version}")
+    wishes = _binaries(args, store)
+    for name, version, changed in upgrade(store, wishes=wishes, become=ask_become(args), quiet=args.quiet):
+        print(f"{name}: etcd {version}" + ("" if changed else ", as before"))
     return 0
 
 
@@ -164,13 +189,15 @@ def _defrag(_args: argparse.Namespace, store: Store) -> int:
 
 
 def _use(args: argparse.Namespace, store: Store) -> int:
-    from machinectl.actions.etcd.upkeep import use  # noqa: PLC0415
+    from machinectl.actions.etcd.external import use, use_none  # noqa: PLC0415
 
-    paths = {
-        name: str(Path(value).absolute()) if (value := getattr(args, name)) else ""
-        for name in ("ca", "cert", "key")
-    }
-    use(store, [one.strip() for one in args.endpoints.split(",") if one.strip()], **paths)
+    if args.none:
+        use_none(store)
+        return 0
+    urls = [one.strip() for one in args.endpoints.split(",") if one.strip()]
+    if not args.quiet and any(one.startswith("http://") and not _LOOPBACK.match(one) for one in urls):
+        print("warning: plain HTTP: everybody on the way can read and change what is in it", file=sys.stderr)
+    use(store, urls, ca=args.ca, cert=args.cert, key=args.key)
     return _print_status(store, "table")
 
 
@@ -182,7 +209,7 @@ def _print_status(store: Store, output: str) -> int:
         print(json.dumps(rows, indent=4))
     else:
         print(align([_HEAD, *(_row(row) for row in rows)]), end="")
-    return 3 if any(row["health"] != "ok" for row in rows) else 0
+    return 3 if any(row["health"] not in ("ok", "learner") for row in rows) else 0
 
 
 def _row(row: dict[str, object]) -> str:
@@ -191,10 +218,28 @@ def _row(row: dict[str, object]) -> str:
         (
             str(row["member"]), str(row["endpoint"]), str(row["health"]), str(row.get("version", "-")),
             "yes" if row.get("leader") else "no", f"{size / 1e6:.1f} MB" if isinstance(size, int) else "-",
-            str(row.get("revision", "-")), str(row.get("term", "-")),
+            str(row.get("revision", "-")), str(row.get("term", "-")), str(row.get("index", "-")),
             f"{row['latency']} ms" if "latency" in row else "-", str(row["error"]),
         )
     )  # fmt: skip
+
+
+def _add_binaries(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--binaries", type=Path, metavar="DIR|TAR",
+        help="etcd and etcdctl from this folder or tar file instead of the distribution's package",
+    )  # fmt: skip
+
+
+def _binaries(args: argparse.Namespace, store: Store) -> dict[str, object]:
+    """The record's fields for --binaries; empty where it was not given."""
+    if not args.binaries:
+        return {}
+    from machinectl.actions.etcd.binaries import digests  # noqa: PLC0415
+    from machinectl.store.paths import portable_path  # noqa: PLC0415
+
+    found = digests(args.binaries.expanduser())
+    return {"binaries": found, "binaries_path": portable_path(str(args.binaries), store.path)}
 
 
 def _pair(text: str) -> tuple[str, str]:

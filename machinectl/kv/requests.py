@@ -68,6 +68,7 @@ def status(found: Any) -> MemberStatus:
         revision=found.header.revision,
         term=found.raftTerm,
         is_learner=bool(later_field(found, 10)),
+        index=found.raftIndex,
     )
 
 

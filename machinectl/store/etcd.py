@@ -22,22 +22,34 @@ class Etcd:
 
     members: Mapping[str, str] = field(default_factory=dict)
     """Machine name → the address that members and clients reach it by."""
+    incarnations: Mapping[str, str] = field(default_factory=dict)
+    """Machine name → a word of its membership, for those that were added later; the others have the token."""
     token: str = ""
     state: str = "new"
     """`new` while it is being founded, then `existing`."""
     joining: str = ""
     """The machine that is being added."""
+    restoring: str = ""
+    """sha256 of the snapshot that members are being restored from."""
     client_port: int = 2379
     peer_port: int = 2380
     quota: int = 2 * 1024**3
     """Bytes."""
     retention: str = "1h"
     v2: bool = False
-    packages: bool = True
+    insecure_loopback: bool = False
+    binaries: Mapping[str, str] = field(default_factory=dict)
+    """Program → sha256; empty: the distribution's package."""
+    binaries_path: str = ""
+    """Folder or tar file that they are taken from, as `portable_path` records it."""
     endpoints: tuple[str, ...] = ()
     ca: str = ""
+    """This and the next two: paths, as `portable_path` records them."""
     cert: str = ""
     key: str = ""
+
+    def incarnation(self, name: str) -> str:
+        return self.incarnations.get(name, self.token)
 
     def client_url(self, name: str) -> str:
         return f"https://{_bracketed(self.members[name])}:{self.client_port}"
@@ -54,7 +66,8 @@ def load_etcd(store: Store) -> Etcd | None:
         if document.pop("version") != VERSION:
             raise ValueError("it is of another version of machinectl")  # noqa: TRY301 - one error for all
         document["endpoints"] = tuple(document.get("endpoints", ()))
-        return Etcd(**document)
+        known = {one.name for one in dataclasses.fields(Etcd)}
+        return Etcd(**{name: value for name, value in document.items() if name in known})
     except FileNotFoundError:
         return None
     except (OSError, ValueError, TypeError, KeyError) as error:
@@ -68,6 +81,11 @@ def save_etcd(store: Store, etcd: Etcd) -> None:
     document = {"version": VERSION, **dataclasses.asdict(etcd)}
     store.certs  # noqa: B018 - makes the store's folders
     files.write_atomic(store.path / FILE, (json.dumps(document, indent=4) + "\n").encode())
+
+
+def remove_etcd(store: Store) -> None:
+    """Callers hold the store's lock `etcd`."""
+    (store.path / FILE).unlink(missing_ok=True)
 
 
 def _bracketed(address: str) -> str:

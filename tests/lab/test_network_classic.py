@@ -35,7 +35,7 @@ def cluster(hosts, modern, new_controller, busybox):
         out, err = one.communicate(timeout=400)
         assert one.returncode == 0, out + err
     names = [one.name for one in hosts]
-    controller.run("etcd", "deploy", "--v2", "--any-size", *names, timeout=400)
+    controller.run("etcd", "deploy", "--v2", *names, timeout=400)
     controller.run("network", "join", "--driver", "overlay", *names, timeout=400)
     for one in hosts:
         import_image(one, busybox)

@@ -2,40 +2,62 @@
 
 Whether the server runs with what is wanted is read from the process itself (a hash in its environment), never
 remembered: a run that was killed between a write and the restart is finished by the next one.
+
+The file MEMBERSHIP says which membership the data on this host belong to. It is written once there are data:
+
+    data   file      means                                          what is done
+    no     -         never begun, or killed before the start        begin
+    yes    -         killed between start and file                  write the file
+    yes    wanted    all is well
+    yes    other     removed while the host was away, added again   move the data aside, begin
+    no     wanted    the data are lost                              refuse: a vote may be given twice
 """
 
 from __future__ import annotations
 
-import hashlib
 import time
 from dataclasses import dataclass
 from typing import Dict, List, Tuple
 
+from machinectl_agent.etcd import programs
+from machinectl_agent.etcd.aside import move_data_aside, remove_data
 from machinectl_agent.etcd.spec import DATA, EtcdSpec
+from machinectl_agent.etcd.unit import (
+    FOLDER,
+    FOUNDING,
+    UNIT,
+    UNIT_FILE,
+    USER,
+    Running,
+    founding,
+    is_bindable,
+    mark_in,
+    render_unit,
+    running,
+)
 from machinectl_agent.facts import Facts
 from machinectl_agent.host import Host
 from machinectl_agent.phases.base import Context, Step, Work, write_step
 from machinectl_agent.problems import Problem
-from machinectl_agent.templates import render
 
-UNIT = "machinectl-etcd.service"
-UNIT_FILE = f"/etc/systemd/system/{UNIT}"
-FOLDER = "/etc/machinectl-etcd"
-FOUNDING = f"{FOLDER}/founding.env"
-"""How a member without data begins; of no meaning for one that has data."""
-MARK = "MACHINECTL_CONFIGURATION"
-USER = "machinectl-etcd"
+MEMBERSHIP = f"{FOLDER}/membership"
+START_DEADLINE = 30.0
+"""Seconds until a process that was started has made its data folder."""
 
 
 @dataclass(frozen=True)
 class Seen:
     texts: Dict[str, str]
     enabled: bool
-    active: bool
-    running: str
-    """Hash of the configuration that the process was started with; empty: it does not run."""
+    process: Running
     has_data: bool
+    """A write-ahead log: this member may have given votes."""
     has_user: bool
+    membership: str
+    unit: str
+    """The unit's text as it should be."""
+    folder: bool = False
+    """There is something in DATA, were it only a write-ahead log that was not finished."""
 
 
 class MemberPhase:
@@ -45,29 +67,37 @@ class MemberPhase:
         self._spec = spec
 
     def observe(self, host: Host, context: Context) -> Seen:
-        files = {**self._files(), UNIT_FILE: "", FOUNDING: ""}
-        shown = host.run("systemctl", "show", UNIT, "-p", "ActiveState,MainPID", deadline=20).stdout
-        values = dict(line.partition("=")[::2] for line in shown.splitlines())
+        spec = self._spec
+        unit = ""
+        if not spec.absent:
+            folder = programs.folder(host, spec.binaries)
+            version = programs.version(host, f"{folder}/etcd")
+            unit = render_unit(spec, folder, version, bindable=is_bindable(spec.address))
         return Seen(
-            texts={name: host.read(name) or "" for name in files},
+            texts={name: host.read(name) or "" for name in (*self._files(), UNIT_FILE, FOUNDING)},
             enabled=host.path(f"/etc/systemd/system/multi-user.target.wants/{UNIT}").is_symlink(),
-            active=values.get("ActiveState") in ("active", "activating"),
-            running=_mark_of(host, values.get("MainPID", "0")),
+            process=running(host),
             has_data=host.path(f"{DATA}/member/wal").is_dir(),
             has_user=f"\n{USER}:" in "\n" + (host.read("/etc/passwd") or ""),
+            membership=(host.read(MEMBERSHIP) or "").strip(),
+            unit=unit,
+            folder=bool(host.names(DATA)),
         )
 
     def plan(self, seen: Seen, context: Context) -> List[Step]:
         if self._spec.absent:
             return self._removal(seen)
-        if not seen.has_data and self._spec.state != "new" and not self._spec.joining:
-            raise Problem(
-                "etcd-data-lost",
-                f"this member of the cluster has no data in {DATA}",
-                why="a member that begins anew could take a vote that it has given before",
-                hint=f"`machinectl etcd remove {self._spec.name}`, then `machinectl etcd add {self._spec.name}`",
-            )
+        begins = not seen.has_data
         steps = []
+        if seen.has_data and seen.membership not in ("", self._spec.incarnation):
+            self._check_may_begin("has data of a cluster of before")
+            title = f"- move {DATA} aside (of a membership that has ended)"
+            steps.append(Step(f"{self.name}/aside", title, _end_former))
+            begins = True
+        elif begins and seen.membership == self._spec.incarnation:
+            raise self._lost(f"has lost its data: {DATA} is empty")
+        elif begins:
+            self._check_may_begin(f"has no data in {DATA}")
         if not seen.has_user:
             steps.append(Step(f"{self.name}/user", f"+ add the user {USER}", _add_user))
         for name, (text, mode) in self._files().items():
@@ -75,18 +105,39 @@ class MemberPhase:
                 Step(one.id, one.title, _Writer(name, text, mode))
                 for one in write_step(self.name, name, seen.texts[name], text, mode)
             )
-        if not seen.has_data:
-            steps.extend(write_step(self.name, FOUNDING, seen.texts[FOUNDING], self._founding()))
-        steps.extend(write_step(self.name, UNIT_FILE, seen.texts[UNIT_FILE], self._unit()))
+        if begins:
+            steps.extend(write_step(self.name, FOUNDING, seen.texts[FOUNDING], founding(self._spec)))
+        steps.extend(write_step(self.name, UNIT_FILE, seen.texts[UNIT_FILE], seen.unit))
         if not seen.enabled:
             steps.append(Step(f"{self.name}/enable", f"+ enable {UNIT} at boot", _enable))
-        if not seen.active:
-            steps.append(Step(f"{self.name}/start", f"+ start {UNIT}", self._restart))
-        elif seen.running != self._hash():
-            steps.append(
-                Step(f"{self.name}/restart", f"! restart {UNIT} (its configuration changes)", self._restart)
-            )
+        steps.extend(self._start(seen, ended=begins and seen.has_data))
+        if begins or not seen.membership:
+            steps.append(Step(f"{self.name}/membership", f"+ write {MEMBERSHIP}", self._note))
         return steps
+
+    def _start(self, seen: Seen, *, ended: bool) -> List[Step]:
+        process = seen.process
+        if ended or process.active not in ("active", "activating"):
+            return [Step(f"{self.name}/start", f"+ start {UNIT}", _restart)]
+        if process.mark != mark_in(seen.unit):
+            why = "its configuration changes" if process.mark else "it does not come up"
+            return [Step(f"{self.name}/restart", f"! restart {UNIT} ({why})", _restart)]
+        if process.stale:
+            return [Step(f"{self.name}/restart", f"! restart {UNIT} (its program was replaced)", _restart)]
+        return []
+
+    def _check_may_begin(self, what: str) -> None:
+        if self._spec.state != "new" and not self._spec.joining:
+            raise self._lost(what)
+
+    def _lost(self, what: str) -> Problem:
+        name = self._spec.name
+        return Problem(
+            "etcd-data-lost",
+            f"this member of the cluster {what}",
+            why="a member that begins anew could take a vote that it has given before",
+            hint=f"`machinectl etcd remove {name}`, then `machinectl etcd add {name}`",
+        )
 
     def _files(self) -> Dict[str, Tuple[str, int]]:
         spec = self._spec
@@ -96,68 +147,29 @@ class MemberPhase:
             f"{FOLDER}/server-key.pem": (spec.key, 0o600),
         }
 
-    def _hash(self) -> str:
-        text = "\0".join((self._unit(mark="-"), self._spec.ca, self._spec.cert))
-        return hashlib.sha256(text.encode()).hexdigest()[:32]
-
-    def _unit(self, mark: str = "") -> str:
-        spec, folder = self._spec, FOLDER
-        host = f"[{spec.address}]" if ":" in spec.address else spec.address
-        options = {
-            "name": spec.name,
-            "data-dir": DATA,
-            "listen-client-urls": f"https://{host}:{spec.client_port},https://127.0.0.1:{spec.client_port}",
-            "advertise-client-urls": f"https://{host}:{spec.client_port}",
-            "listen-peer-urls": f"https://{host}:{spec.peer_port}",
-            "initial-advertise-peer-urls": f"https://{host}:{spec.peer_port}",
-            "client-cert-auth": "true",
-            "trusted-ca-file": f"{folder}/ca.pem",
-            "cert-file": f"{folder}/server.pem",
-            "key-file": f"{folder}/server-key.pem",
-            "peer-client-cert-auth": "true",
-            "peer-trusted-ca-file": f"{folder}/ca.pem",
-            "peer-cert-file": f"{folder}/server.pem",
-            "peer-key-file": f"{folder}/server-key.pem",
-            "quota-backend-bytes": str(spec.quota),
-            "auto-compaction-mode": "periodic",
-            "auto-compaction-retention": spec.retention,
-            "enable-v2": "true" if spec.v2 else "false",
-        }
-        return render(
-            UNIT,
-            options=options,
-            founding=FOUNDING,
-            data=DATA,
-            user=USER,
-            mark=f"{MARK}={mark or self._hash()}",
-        )
-
-    def _founding(self) -> str:
-        spec = self._spec
-        cluster = ",".join(f"{name}={url}" for name, url in sorted(spec.cluster.items()))
-        state = "existing" if spec.joining else spec.state
-        return (
-            f"ETCD_INITIAL_CLUSTER={cluster}\nETCD_INITIAL_CLUSTER_TOKEN={spec.token}\n"
-            f"ETCD_INITIAL_CLUSTER_STATE={state}\n"
-        )
-
-    def _restart(self, work: Work) -> None:
-        """Does not wait for the cluster: the others may come up at this moment too. The controller waits."""
-        host = work.host
-        host.make_folder(DATA, 0o700)
-        host.must("chown", "-R", f"{USER}:{USER}", str(host.path(DATA)), str(host.path(FOLDER)), deadline=60)
-        host.must("systemctl", "daemon-reload", deadline=60)
-        host.run("systemctl", "reset-failed", UNIT, deadline=20)
-        host.must("systemctl", "restart", "--no-block", UNIT, deadline=60)
-        _wait_for_process(host, self._hash())
+    def _note(self, work: Work) -> None:
+        end = time.monotonic() + START_DEADLINE
+        while not work.host.path(f"{DATA}/member/wal").is_dir():
+            if time.monotonic() >= end:
+                return  # what keeps it from starting is told by the one who waits for it to be ready
+            time.sleep(0.05)
+        write_membership(work.host, self._spec)
 
     def _removal(self, seen: Seen) -> List[Step]:
         steps = []
-        if seen.texts[UNIT_FILE]:
+        if seen.texts[UNIT_FILE] or seen.process.active in ("active", "activating"):
             steps.append(Step(f"{self.name}/stop", f"- stop and remove {UNIT}", _stop))
-        if seen.has_data:
+        if seen.folder and self._spec.delete_data:
+            steps.append(Step(f"{self.name}/delete", f"- delete {DATA}", remove_data))
+        elif seen.folder:
             steps.append(Step(f"{self.name}/aside", f"- move {DATA} aside", move_data_aside))
+        if any(seen.texts[name] for name in (*self._files(), FOUNDING)) or seen.membership:
+            steps.append(Step(f"{self.name}/files", f"- remove {FOLDER}", self._remove_files))
         return steps
+
+    def _remove_files(self, work: Work) -> None:
+        for name in (*self._files(), FOUNDING, MEMBERSHIP):
+            work.host.remove(name)
 
 
 class _Writer:
@@ -172,36 +184,35 @@ class _Writer:
         work.host.must("chown", "-R", f"{USER}:{USER}", str(work.host.path(FOLDER)), deadline=20)
 
 
-def move_data_aside(work: Work) -> None:
-    """Never deleted: the data may be all that is left of a cluster."""
-    source = work.host.path(DATA)
-    if source.exists():
-        source.rename(source.with_name(f"{source.name}.{time.strftime('%Y%m%dT%H%M%S', time.gmtime())}"))
+def write_membership(host: Host, spec: EtcdSpec) -> None:
+    host.write(MEMBERSHIP, f"{spec.incarnation}\n", 0o640)
 
 
-def _mark_of(host: Host, pid: str) -> str:
-    """The hash in a process's environment (proc(5), environ)."""
-    text = host.read(f"/proc/{pid}/environ") if pid.isdigit() and pid != "0" else None
-    for entry in (text or "").split("\0"):
-        if entry.startswith(f"{MARK}="):
-            return entry[len(MARK) + 1 :]
-    return ""
+def _restart(work: Work) -> None:
+    """Does not wait for the cluster: the others may come up at this moment too (see `wait_ready`)."""
+    host = work.host
+    host.make_folder(DATA, 0o700)
+    host.must("chown", "-R", f"{USER}:{USER}", str(host.path(DATA)), str(host.path(FOLDER)), deadline=60)
+    host.must("systemctl", "daemon-reload", deadline=60)
+    host.run("systemctl", "reset-failed", UNIT, deadline=20)
+    host.must("systemctl", "restart", "--no-block", UNIT, deadline=60)
+    wait_for_process(host)
 
 
-def _wait_for_process(host: Host, wanted: str, deadline: float = 30.0) -> None:
-    end = time.monotonic() + deadline
+def wait_for_process(host: Host) -> None:
+    """Until the unit's process is the new one: `restart --no-block` returns before the old one has ended."""
+    wanted = mark_in(host.read(UNIT_FILE) or "")
+    end = time.monotonic() + START_DEADLINE
     while time.monotonic() < end:
-        shown = host.run("systemctl", "show", UNIT, "-p", "MainPID", "--value", deadline=20).stdout.strip()
-        if _mark_of(host, shown) == wanted:
+        now = running(host)
+        if now.mark == wanted and not now.stale:
             return
-        time.sleep(0.1)
-    written = host.run("journalctl", "-u", UNIT, "-o", "cat", "--no-pager", "-n", "12", deadline=20)
-    raise Problem(
-        "etcd-start-failed",
-        f"{UNIT} does not start",
-        why=written.stdout.strip(),
-        hint=f"look at `journalctl -u {UNIT}` on the host",
-    )
+        time.sleep(0.05)
+
+
+def _end_former(work: Work) -> None:
+    work.host.run("systemctl", "stop", UNIT, deadline=120)
+    move_data_aside(work)
 
 
 def _add_user(work: Work) -> None:

@@ -20,11 +20,13 @@ class EtcdSpec:
     name: str
     """Of the member: the machine's."""
     address: str
-    """That clients and other members reach it by."""
+    """That clients and other members reach it by: an address, or a host name."""
     cluster: Mapping[str, str] = field(default_factory=dict)
     """Member name → peer URL, for a member that has no data yet; a member with data knows better itself."""
     token: str = ""
     """Of the cluster: members of two clusters never mix."""
+    incarnation: str = ""
+    """Of this membership: another one each time that the machine becomes a member, or its data are restored."""
     state: str = "existing"
     """`new`: the cluster is being founded; `existing`: a member without data must not found another one."""
     joining: bool = False
@@ -40,12 +42,16 @@ class EtcdSpec:
     """How long old revisions are kept (--auto-compaction-retention, periodic)."""
     v2: bool = False
     """The v2 API too: Docker's own overlay (classic mode) needs it."""
-    packages: bool = True
-    """Install the distribution's package; else /usr/local/bin/etcd must be there."""
+    insecure_loopback: bool = False
+    """Plain HTTP without a certificate on 127.0.0.1: for everybody who is on the host."""
+    binaries: Mapping[str, str] = field(default_factory=dict)
+    """Program (`etcd`, `etcdctl`, `etcdutl`) → sha256 of those that were given; empty: the distribution's package."""
     upgrade: bool = False
     """To the newest version that the package sources offer."""
     absent: bool = False
     """Stop it and take the unit away; the data are moved aside."""
+    delete_data: bool = False
+    """With `absent`: delete the data instead."""
 
     def to_json(self) -> Dict[str, Any]:
         """The whole document, the key included: for the wire, never for a log."""

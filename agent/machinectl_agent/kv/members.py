@@ -16,3 +16,5 @@ class MemberStatus:
     revision: int
     term: int
     is_learner: bool = False
+    index: int = 0
+    """Of raft: how far its log goes."""

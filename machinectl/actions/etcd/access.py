@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+from collections.abc import Iterator
 from pathlib import Path
 
 from machinectl.errors import MachinectlError
@@ -10,7 +12,9 @@ from machinectl.kv.client import Etcd3
 from machinectl.pki.authority import ensure_authority
 from machinectl.pki.leaves import ensure_client, ensure_machine_client
 from machinectl.store.etcd import Etcd, load_etcd
+from machinectl.store.paths import resolved_path
 from machinectl.store.store import Store
+from machinectl_agent.kv.interface import KvError
 from machinectl_agent.kv.tls import Tls
 
 
@@ -26,10 +30,26 @@ def require_etcd(store: Store) -> Etcd:
     return found
 
 
+def require_own(store: Store) -> Etcd:
+    """Raises `MachinectlError` also where somebody else looks after it."""
+    found = require_etcd(store)
+    if found.endpoints:
+        raise foreign()
+    return found
+
+
+def foreign() -> MachinectlError:
+    return MachinectlError(
+        "this store uses an etcd that is not its own",
+        why="it was named by `machinectl etcd use`",
+        hint="look after it by its own tools, or `machinectl etcd use --none`",
+    )
+
+
 def endpoints(store: Store) -> list[str]:
     """Client URLs of all members."""
     etcd = require_etcd(store)
-    return list(etcd.endpoints) or [etcd.client_url(name) for name in etcd.members]
+    return list(etcd.endpoints) or [etcd.client_url(name) for name in etcd.members if name != etcd.joining]
 
 
 def admin(store: Store, only: str = "") -> Etcd3:
@@ -38,9 +58,22 @@ def admin(store: Store, only: str = "") -> Etcd3:
     return Etcd3([only] if only else endpoints(store), tls=controller_tls(store, etcd))
 
 
+@contextlib.contextmanager
+def asking(store: Store, what: str, only: str = "") -> Iterator[Etcd3]:
+    """The same for a block; `what` could not be done where etcd says no or does not answer."""
+    client = admin(store, only)
+    try:
+        yield client
+    except KvError as error:
+        raise MachinectlError(what, why=str(error), hint="`machinectl etcd status`") from error
+    finally:
+        client.close()
+
+
 def controller_tls(store: Store, etcd: Etcd) -> Tls | None:
     if etcd.endpoints:
-        return Tls(etcd.ca, etcd.cert, etcd.key) if etcd.ca else None
+        paths = (resolved_path(one, store.path) for one in (etcd.ca, etcd.cert, etcd.key))
+        return Tls(*paths) if etcd.ca else None
     with store.lock():
         authority = ensure_authority(store.certs)
         ensure_client(authority, store.certs)
@@ -52,7 +85,7 @@ def machine_certificate(store: Store, name: str) -> tuple[str, str, str]:
     machine; of an etcd that is not ours the certificate that `etcd use` was given."""
     etcd = require_etcd(store)
     if etcd.endpoints:
-        return _texts(etcd.ca, etcd.cert, etcd.key)
+        return _texts(*(resolved_path(one, store.path) for one in (etcd.ca, etcd.cert, etcd.key)))
     with store.lock():
         authority = ensure_authority(store.certs)
         certificate, key = ensure_machine_client(authority, store.folder(name))
@@ -61,9 +94,21 @@ def machine_certificate(store: Store, name: str) -> tuple[str, str, str]:
 
 def without(etcd: Etcd, name: str) -> Etcd:
     """The record without one member."""
-    return dataclasses.replace(etcd, members={one: url for one, url in etcd.members.items() if one != name})
+    return dataclasses.replace(
+        etcd,
+        members={one: address for one, address in etcd.members.items() if one != name},
+        incarnations={one: word for one, word in etcd.incarnations.items() if one != name},
+        joining="" if etcd.joining == name else etcd.joining,
+    )
 
 
 def _texts(*paths: str) -> tuple[str, str, str]:
-    ca, cert, key = (Path(one).read_text() if one else "" for one in paths)
+    try:
+        ca, cert, key = (Path(one).read_text() if one else "" for one in paths)
+    except OSError as error:
+        raise MachinectlError(
+            f"{error.filename} can't be read",
+            why=error.strerror or str(error),
+            hint="it was named by `machinectl etcd use`: put it back, or name another one",
+        ) from error
     return ca, cert, key
