@@ -1,0 +1,158 @@
+"""etcd add and remove: one member at a time.
+
+add      etcd knows it as a learner ─► its agent starts it ─► it has caught up ─► it votes
+remove   etcd forgets it ─► its agent stops it and moves its data aside ─► the record forgets it
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import secrets
+import time
+
+from machinectl.actions.etcd.access import asking, require_own, without
+from machinectl.actions.etcd.deploy import check_distinct
+from machinectl.actions.etcd.members import apply_member, is_well, wait_healthy
+from machinectl.actions.etcd.upkeep import status
+from machinectl.actions.report import Report
+from machinectl.errors import MachinectlError, UsageError
+from machinectl.remote.become import Become
+from machinectl.store.etcd import Etcd, remove_etcd, save_etcd
+from machinectl.store.store import Store
+from machinectl_agent.kv.interface import KvRefused
+
+LEARNERS_SINCE = (3, 4)
+CATCH_UP = 120.0
+"""Seconds for a learner to get the others' data (at most 8 GB)."""
+PAUSE = 0.2
+
+
+def add(store: Store, name: str, *, address: str = "", become: Become, quiet: bool = False) -> None:
+    """One more member. Raises where one of the others is not well: a change needs all of them. A run that was
+    killed is finished by the next one, or undone by `remove`."""
+    machine = store.load(name)
+    with store.lock("etcd", wait=600.0):
+        etcd = _joining(require_own(store), name, address or machine.ip)
+        others = [one for one in etcd.members if one != name]
+        wait_healthy(store, etcd, others, deadline=5.0)
+        # a host that can't be reached or has no package is found out while the others don't count on it yet
+        apply_member(store, etcd, name, become=become, quiet=quiet, stage="install")
+        save_etcd(store, etcd)
+        _announce(store, etcd, name, others[0])
+        apply_member(store, etcd, name, become=become, quiet=quiet)
+        _promote(store, etcd, name, others[0])
+        wait_healthy(store, etcd, [name])
+        save_etcd(store, dataclasses.replace(etcd, joining=""))
+
+
+def remove(
+    store: Store,
+    name: str,
+    *,
+    force: bool = False,
+    delete_data: bool = False,
+    become: Become,
+    quiet: bool = False,
+) -> None:
+    """One member less. Raises where the rest would have no majority of living members. `force`: also where its
+    host does not answer, and the last one, with which the etcd ends; and of a founding that never came about."""
+    with store.lock("etcd", wait=600.0):
+        etcd = require_own(store)
+        if name not in etcd.members:
+            raise UsageError(f"{name} is no etcd member", hint="`machinectl etcd status` lists them")
+        rest = without(etcd, name)
+        if not (force and (etcd.state == "new" or not rest.members)):
+            _forget(store, etcd, rest, name)
+        # only now: a run that is killed before finds the member still in the record, and removes it again
+        try:
+            apply_member(store, etcd, name, become=become, quiet=quiet, absent=True, delete_data=delete_data)
+        except MachinectlError as error:
+            if not force:
+                error.hint = (
+                    f"{error.hint}; " if error.hint else ""
+                ) + f"`machinectl etcd remove --force {name}` where the host is gone"
+                raise
+            Report(name, quiet=quiet).line(
+                f"its host was left as it is ({error.what}); should it come back, end etcd there: "
+                "`systemctl disable --now machinectl-etcd`"
+            )
+        if rest.members:
+            save_etcd(store, rest)
+        else:
+            remove_etcd(store)
+
+
+def _forget(store: Store, etcd: Etcd, rest: Etcd, name: str) -> None:
+    """The other members forget it."""
+    asked = _majority(store, etcd, rest, name)
+    with asking(store, f"{name} can't be removed", etcd.client_url(asked)) as client:
+        for one in client.members():
+            if etcd.peer_url(name) in one.peer_urls:
+                client.remove_member(one.id)
+
+
+def _joining(etcd: Etcd, name: str, address: str) -> Etcd:
+    """Pure: the record with the new member; the same one again where it was being added already."""
+    if etcd.joining == name:
+        return etcd
+    if name in etcd.members:
+        raise UsageError(f"{name} is an etcd member already", hint="`machinectl etcd status`")
+    if etcd.joining or etcd.restoring or etcd.state == "new":
+        verb = f"add {etcd.joining}" if etcd.joining else "restore" if etcd.restoring else "deploy"
+        raise MachinectlError(
+            "an earlier change of this etcd has not been finished",
+            hint=f"run `machinectl etcd {verb}` again first",
+        )
+    members = {**etcd.members, name: address}
+    check_distinct(members)
+    words = {**etcd.incarnations, name: f"{etcd.token}-{secrets.token_hex(4)}"}
+    return dataclasses.replace(etcd, members=members, incarnations=words, joining=name)
+
+
+def _announce(store: Store, etcd: Etcd, name: str, asked: str) -> None:
+    versions = [str(row.get("version", "")) for row in status(store) if row["member"] != name]
+    learner = all(_number(one) >= LEARNERS_SINCE for one in versions)
+    with asking(store, f"{name} can't become a member", etcd.client_url(asked)) as client:
+        known = [url for one in client.members() for url in one.peer_urls]
+        if etcd.peer_url(name) not in known:
+            client.add_member([etcd.peer_url(name)], learner=learner)
+
+
+def _promote(store: Store, etcd: Etcd, name: str, asked: str) -> None:
+    end = time.monotonic() + CATCH_UP
+    with asking(store, f"{name} can't become a voting member", etcd.client_url(asked)) as client:
+        while True:
+            found = [one for one in client.members() if etcd.peer_url(name) in one.peer_urls]
+            if not found or not found[0].is_learner:
+                return
+            try:
+                client.promote_member(found[0].id)
+            except KvRefused:
+                # it has not caught up yet
+                if time.monotonic() > end:
+                    raise
+                time.sleep(PAUSE)
+
+
+def _majority(store: Store, etcd: Etcd, rest: Etcd, name: str) -> str:
+    """A living member of those that stay. Raises where they would be no majority."""
+    if not rest.members:
+        raise MachinectlError(
+            f"{name} is the last member",
+            why="its data are all that there is",
+            hint="`machinectl etcd add` another first; or `machinectl etcd remove --force` ends this etcd",
+        )
+    living = [one for one in rest.members if is_well(store, etcd, one)]
+    voting = [one for one in rest.members if one != rest.joining]
+    if len(living) <= len(voting) // 2:
+        raise MachinectlError(
+            f"{name} can't be removed",
+            why=f"of the {len(voting)} others only {len(living)} are well: no majority",
+            hint="`machinectl etcd status`; bring a member back first, or `machinectl etcd restore` a backup",
+        )
+    return living[0]
+
+
+def _number(version: str) -> tuple[int, ...]:
+    head = version.split("+", maxsplit=1)[0].split(".")[:2]
+    return tuple(int(one) for one in head if one.isdigit())
