@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import secrets
 import time
+from collections.abc import Callable
 
 from machinectl.actions.etcd.access import asking, require_own, without
 from machinectl.actions.etcd.deploy import check_distinct
@@ -16,15 +17,18 @@ from machinectl.actions.etcd.members import apply_member, is_well, wait_healthy
 from machinectl.actions.etcd.upkeep import status
 from machinectl.actions.report import Report
 from machinectl.errors import MachinectlError, UsageError
+from machinectl.kv.client import Etcd3
 from machinectl.remote.become import Become
 from machinectl.store.etcd import Etcd, remove_etcd, save_etcd
 from machinectl.store.store import Store
-from machinectl_agent.kv.interface import KvRefused
+from machinectl_agent.kv.interface import KvError
 
 LEARNERS_SINCE = (3, 4)
 CATCH_UP = 120.0
 """Seconds for a learner to get the others' data (at most 8 GB)."""
-PAUSE = 0.2
+SETTLED = 30.0
+"""Seconds for etcd to be ready for a change of its members."""
+PAUSE = 0.3
 
 
 def add(store: Store, name: str, *, address: str = "", become: Become, quiet: bool = False) -> None:
@@ -85,10 +89,14 @@ def remove(
 def _forget(store: Store, etcd: Etcd, rest: Etcd, name: str) -> None:
     """The other members forget it."""
     asked = _majority(store, etcd, rest, name)
-    with asking(store, f"{name} can't be removed", etcd.client_url(asked)) as client:
+
+    def strike(client: Etcd3) -> None:
         for one in client.members():
             if etcd.peer_url(name) in one.peer_urls:
                 client.remove_member(one.id)
+
+    with asking(store, f"{name} can't be removed", etcd.client_url(asked)) as client:
+        _until_settled(client, strike, SETTLED)
 
 
 def _joining(etcd: Etcd, name: str, address: str) -> Etcd:
@@ -112,26 +120,40 @@ def _joining(etcd: Etcd, name: str, address: str) -> Etcd:
 def _announce(store: Store, etcd: Etcd, name: str, asked: str) -> None:
     versions = [str(row.get("version", "")) for row in status(store) if row["member"] != name]
     learner = all(_number(one) >= LEARNERS_SINCE for one in versions)
-    with asking(store, f"{name} can't become a member", etcd.client_url(asked)) as client:
+
+    def enrol(client: Etcd3) -> None:
         known = [url for one in client.members() for url in one.peer_urls]
         if etcd.peer_url(name) not in known:
             client.add_member([etcd.peer_url(name)], learner=learner)
 
+    with asking(store, f"{name} can't become a member", etcd.client_url(asked)) as client:
+        _until_settled(client, enrol, SETTLED)
+
 
 def _promote(store: Store, etcd: Etcd, name: str, asked: str) -> None:
-    end = time.monotonic() + CATCH_UP
+
+    def promote(client: Etcd3) -> None:
+        for one in client.members():
+            if etcd.peer_url(name) in one.peer_urls and one.is_learner:
+                client.promote_member(one.id)
+
     with asking(store, f"{name} can't become a voting member", etcd.client_url(asked)) as client:
-        while True:
-            found = [one for one in client.members() if etcd.peer_url(name) in one.peer_urls]
-            if not found or not found[0].is_learner:
-                return
-            try:
-                client.promote_member(found[0].id)
-            except KvRefused:
-                # it has not caught up yet
-                if time.monotonic() > end:
-                    raise
-                time.sleep(PAUSE)
+        # refused until it has caught up
+        _until_settled(client, promote, CATCH_UP)
+
+
+def _until_settled(client: Etcd3, change: Callable[[Etcd3], None], deadline: float) -> None:
+    """A change that may be tried again after an error: etcd takes none before its members have been connected to
+    each other for 5 s, and its leader may be another one just now."""
+    end = time.monotonic() + deadline
+    while True:
+        try:
+            change(client)
+            return
+        except KvError:
+            if time.monotonic() > end:
+                raise
+            time.sleep(PAUSE)
 
 
 def _majority(store: Store, etcd: Etcd, rest: Etcd, name: str) -> str:
