@@ -219,7 +219,8 @@ def _row(row: dict[str, object]) -> str:
             str(row["member"]), str(row["endpoint"]), str(row["health"]), str(row.get("version", "-")),
             "yes" if row.get("leader") else "no", f"{size / 1e6:.1f} MB" if isinstance(size, int) else "-",
             str(row.get("revision", "-")), str(row.get("term", "-")), str(row.get("index", "-")),
-            f"{row['latency']} ms" if "latency" in row else "-", str(row["error"]),
+            f"{row['latency']} ms" if "latency" in row else "-",
+            str(row["error"]).rsplit(": ", maxsplit=1)[-1],  # all of it is in the JSON
         )
     )  # fmt: skip
 

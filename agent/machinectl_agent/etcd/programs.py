@@ -86,5 +86,5 @@ def _unfit(program: str, why: str) -> Problem:
         "etcd-unfit",
         f"{program} does not run on this host",
         why=why,
-        hint="give programs for this host's architecture",
+        hint="are they for this host's architecture and C library? `machinectl etcd deploy --binaries` takes others",
     )

@@ -12,7 +12,7 @@ from machinectl_agent.etcd import programs
 from machinectl_agent.etcd.aside import move_data_aside
 from machinectl_agent.etcd.member import MEMBERSHIP, write_membership
 from machinectl_agent.etcd.spec import DATA, EtcdSpec
-from machinectl_agent.etcd.unit import UNIT
+from machinectl_agent.etcd.unit import UNIT, last_words
 from machinectl_agent.host import Host
 from machinectl_agent.phases.base import Work
 from machinectl_agent.problems import Problem
@@ -45,7 +45,7 @@ def prepare(work: Work, spec: EtcdSpec) -> None:
         raise Problem(
             "etcd-restore-failed",
             "the snapshot can't be restored",
-            why=done.tail(3),
+            why=last_words(done.stderr + done.stdout, lines=2),
             hint="nothing has changed; is the file one that `machinectl etcd backup` wrote?",
         )
 

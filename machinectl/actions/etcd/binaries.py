@@ -32,7 +32,9 @@ def digests(path: Path) -> dict[str, str]:
                     digest.update(part)
                 found[name] = digest.hexdigest()
     except (OSError, tarfile.TarError, EOFError) as error:
-        raise UsageError(f"{path} can't be read", why=str(error), hint=_HINT) from error
+        raise UsageError(
+            f"{path} can't be read", why=str(error).split(":\n", maxsplit=1)[0], hint=_HINT
+        ) from error
     missing = [name for name in NEEDED if name not in found]
     if missing:
         raise UsageError(f"there is no {' and no '.join(missing)} in {path}", hint=_HINT)

@@ -10,6 +10,7 @@ import dataclasses
 import secrets
 import time
 from collections.abc import Callable
+from typing import Any
 
 from machinectl.actions.etcd.access import asking, require_own, without
 from machinectl.actions.etcd.deploy import check_distinct
@@ -39,10 +40,12 @@ def add(store: Store, name: str, *, address: str = "", become: Become, quiet: bo
         etcd = _joining(require_own(store), name, address or machine.ip)
         others = [one for one in etcd.members if one != name]
         wait_healthy(store, etcd, others, deadline=5.0)
-        # a host that can't be reached or has no package is found out while the others don't count on it yet
-        apply_member(store, etcd, name, become=become, quiet=quiet, stage="install")
+        learner = _take_learners(store, name)
+        if not learner:
+            # it votes at once: a host that can't be reached or has no package is found out before
+            apply_member(store, etcd, name, become=become, quiet=quiet, stage="install")
         save_etcd(store, etcd)
-        _announce(store, etcd, name, others[0])
+        _announce(store, etcd, name, others[0], learner=learner)
         apply_member(store, etcd, name, become=become, quiet=quiet)
         _promote(store, etcd, name, others[0])
         wait_healthy(store, etcd, [name])
@@ -65,16 +68,16 @@ def remove(
         if name not in etcd.members:
             raise UsageError(f"{name} is no etcd member", hint="`machinectl etcd status` lists them")
         rest = without(etcd, name)
+        if not force:
+            # a host that can't be reached is found out before etcd forgets its member
+            _end(store, etcd, name, become=become, quiet=True, dry_run=True)
         if not (force and (etcd.state == "new" or not rest.members)):
             _forget(store, etcd, rest, name)
         # only now: a run that is killed before finds the member still in the record, and removes it again
         try:
-            apply_member(store, etcd, name, become=become, quiet=quiet, absent=True, delete_data=delete_data)
+            _end(store, etcd, name, become=become, quiet=quiet, delete_data=delete_data)
         except MachinectlError as error:
             if not force:
-                error.hint = (
-                    f"{error.hint}; " if error.hint else ""
-                ) + f"`machinectl etcd remove --force {name}` where the host is gone"
                 raise
             Report(name, quiet=quiet).line(
                 f"its host was left as it is ({error.what}); should it come back, end etcd there: "
@@ -84,6 +87,16 @@ def remove(
             save_etcd(store, rest)
         else:
             remove_etcd(store)
+
+
+def _end(store: Store, etcd: Etcd, name: str, **options: Any) -> None:
+    """Its agent stops it."""
+    try:
+        apply_member(store, etcd, name, absent=True, **options)
+    except MachinectlError as error:
+        hint = f"`machinectl etcd remove --force {name}` where the host is gone"
+        error.hint = f"{error.hint}; {hint}" if error.hint else hint
+        raise
 
 
 def _forget(store: Store, etcd: Etcd, rest: Etcd, name: str) -> None:
@@ -117,10 +130,13 @@ def _joining(etcd: Etcd, name: str, address: str) -> Etcd:
     return dataclasses.replace(etcd, members=members, incarnations=words, joining=name)
 
 
-def _announce(store: Store, etcd: Etcd, name: str, asked: str) -> None:
+def _take_learners(store: Store, name: str) -> bool:
+    """Every member of now knows what a learner is."""
     versions = [str(row.get("version", "")) for row in status(store) if row["member"] != name]
-    learner = all(_number(one) >= LEARNERS_SINCE for one in versions)
+    return all(_number(one) >= LEARNERS_SINCE for one in versions)
 
+
+def _announce(store: Store, etcd: Etcd, name: str, asked: str, *, learner: bool) -> None:
     def enrol(client: Etcd3) -> None:
         known = [url for one in client.members() for url in one.peer_urls]
         if etcd.peer_url(name) not in known:
