@@ -18,6 +18,9 @@ def use(store: Store, urls: Sequence[str], *, ca: str, cert: str, key: str) -> N
     """From now on this one; asked first whether it answers. `ca`, `cert`, `key`: paths of PEM files."""
     if bool(cert) != bool(key):
         raise UsageError("--cert and --key belong together")
+    for one in urls:
+        if not one.startswith(("https://", "http://")):
+            raise UsageError(f"{one} is no endpoint", hint="an endpoint is as https://10.0.0.1:2379")
     for one in (ca, cert, key):
         if one and not Path(one).expanduser().is_file():
             raise UsageError(f"{one} is no file")
