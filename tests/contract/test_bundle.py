@@ -62,13 +62,16 @@ def test_it_runs_isolated_with_every_python(bundle, tmp_path, python):
 
 
 def test_only_source_travels(bundle):
-    suffixes = {
-        Path(name).suffix for name in bundle.files if not name.startswith("machinectl_agent/templates/")
+    source = {
+        name
+        for name in bundle.files
+        if not name.startswith("machinectl_agent/templates/") and "license" not in name.lower()
     }
-    assert suffixes <= {".py", ".txt"}
+    assert {Path(name).suffix for name in source} == {".py"}
     assert "machinectl_agent/wire.py" in bundle.files
     assert any("jinja2" in name and "LICENSE" in name for name in bundle.files)
-    assert len(bundle.archive) < 600_000
+    # pyroute2 is two thirds of it
+    assert len(bundle.archive) < 900_000
 
 
 def test_it_is_reproducible(bundle):

@@ -71,9 +71,14 @@ class Quiet:
 @contextlib.contextmanager
 def upstream(resolver):
     """UDP and TCP on one port, as text for the server's list."""
-    udp = DNSServer(resolver, address="127.0.0.1", port=0, logger=Quiet())
-    port = udp.server.server_address[1]
-    tcp = DNSServer(resolver, address="127.0.0.1", port=port, tcp=True, logger=Quiet())
+    while True:
+        udp = DNSServer(resolver, address="127.0.0.1", port=0, logger=Quiet())
+        port = udp.server.server_address[1]
+        try:
+            tcp = DNSServer(resolver, address="127.0.0.1", port=port, tcp=True, logger=Quiet())
+            break
+        except OSError:  # free for UDP is not free for TCP
+            udp.server.server_close()
     for one in (udp, tcp):
         one.start_thread()
     try:
