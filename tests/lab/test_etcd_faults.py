@@ -140,6 +140,24 @@ def test_new_options_restart_one_member_after_the_other(controller, members):
     controller.run("etcd", "deploy", "--no-insecure-loopback", *names(three))
 
 
+def test_another_store_may_use_it(controller, new_controller, members, tmp_path):
+    """By endpoints and certificates; its members are not that store's affair."""
+    other, certs = new_controller(), controller.store / "certs"
+    urls = ",".join(f"https://{host.ip}:2379" for host in members[:3])
+    bare = other.run("etcd", "use", "--endpoints", urls, "--ca", certs / "ca.pem", check=False)
+    assert bare.returncode == 1
+    assert "can't be used" in bare.stderr
+    files = ("--ca", certs / "ca.pem", "--cert", certs / "cert.pem", "--key", certs / "key.pem")
+    other.run("etcd", "use", "--endpoints", urls, *files)
+    assert all_well(other, members[:3])  # the names are etcd's own
+    other.run("etcd", "backup", tmp_path / "other.db")
+    refused = other.run("etcd", "remove", members[0].name, check=False)
+    assert refused.returncode == 1
+    assert "not its own" in refused.stderr
+    other.run("etcd", "use", "--none")
+    assert "there is no etcd yet" in other.run("etcd", "status", check=False).stderr
+
+
 def test_a_dead_host_is_removed_by_force_and_may_come_back(controller, members, lab):
     dead, alive = members[2], members[:2]
     lab.power_cut(dead.name)
@@ -159,6 +177,22 @@ def test_a_dead_host_is_removed_by_force_and_may_come_back(controller, members, 
     done = controller.run("etcd", "add", dead.name)
     assert "of a membership that has ended" in done.stderr
     until(lambda: all_well(controller, [*alive, dead]), 20)
+
+
+def test_members_behind_a_firewall_are_reached_by_ssh(controller, members, tmp_path):
+    """Only port 22 is open to the controller, as behind a jump host."""
+    three, spare = members[:3], members[3]
+    rule = "INPUT -p tcp --dport 2379 -s $(ip route show default | cut -d' ' -f3) -j DROP"
+    for host in members:
+        host.run(f"iptables -I {rule}")
+    try:
+        assert all_well(controller, three)
+        controller.run("etcd", "backup", tmp_path / "etcd.db")
+        controller.run("etcd", "add", spare.name)
+        controller.run("etcd", "remove", "--delete-data", spare.name)
+    finally:
+        for host in members:
+            host.run(f"iptables -D {rule}")
 
 
 def test_an_add_that_is_killed_goes_on_and_can_be_undone(controller, members):

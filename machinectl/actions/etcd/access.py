@@ -7,6 +7,8 @@ import dataclasses
 from collections.abc import Iterator
 from pathlib import Path
 
+from machinectl.actions.etcd.reach import way_to
+from machinectl.actions.fleet import on_each
 from machinectl.errors import MachinectlError
 from machinectl.kv.client import Etcd3
 from machinectl.pki.authority import ensure_authority
@@ -55,7 +57,9 @@ def endpoints(store: Store) -> list[str]:
 def admin(store: Store, only: str = "") -> Etcd3:
     """A client with the controller's certificate; `only`: for this endpoint."""
     etcd = require_etcd(store)
-    return Etcd3([only] if only else endpoints(store), tls=controller_tls(store, etcd))
+    urls = [only] if only else endpoints(store)
+    ways = on_each(urls, lambda url: way_to(store, etcd, url))
+    return Etcd3([one.result or one.name for one in ways], tls=controller_tls(store, etcd))
 
 
 @contextlib.contextmanager
