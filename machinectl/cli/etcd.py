@@ -47,8 +47,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--advertise", action="append", default=[], type=_pair, metavar="MACHINE=ADDRESS",
         help="the address that members and clients reach it by (default: the machine's)",
     )  # fmt: skip
-    deploy.add_argument("--client-port", type=int, metavar="PORT", help="default 2379")
-    deploy.add_argument("--peer-port", type=int, metavar="PORT", help="default 2380")
+    deploy.add_argument("--client-port", type=_port, metavar="PORT", help="default 2379")
+    deploy.add_argument("--peer-port", type=_port, metavar="PORT", help="default 2380")
     deploy.add_argument("--quota", type=_size, metavar="SIZE", help="of the data, as 2G (default)")
     deploy.add_argument("--retention", type=_duration, metavar="TIME", help="old revisions, as 1h (default)")
     deploy.add_argument(
@@ -250,14 +250,20 @@ def _pair(text: str) -> tuple[str, str]:
     return name, address
 
 
+def _port(text: str) -> int:
+    if not (re.fullmatch(r"[0-9]{1,5}", text) and 0 < int(text) < 1 << 16):
+        raise argparse.ArgumentTypeError("a port, 1 to 65535, is wanted")
+    return int(text)
+
+
 def _size(text: str) -> int:
-    found = re.fullmatch(r"(\d+)([MG])i?B?", text)
+    found = re.fullmatch(r"([1-9][0-9]*)([MG])i?B?", text)  # etcd takes 0 for its default
     if not found:
         raise argparse.ArgumentTypeError("a size as 512M or 2G is wanted")
     return int(found[1]) * (1024**2 if found[2] == "M" else 1024**3)
 
 
 def _duration(text: str) -> str:
-    if not re.fullmatch(r"\d+[mh]", text):
+    if not re.fullmatch(r"[1-9][0-9]*[mh]", text):  # with 0 etcd keeps every revision for ever
         raise argparse.ArgumentTypeError("a time as 30m or 1h is wanted")
     return text

@@ -87,7 +87,9 @@ def wanted(
         )
     members = {name: addresses.get(name) or address for name, address in machines.items()}
     check_distinct(members)
-    return Etcd(members=members, token=f"machinectl-{secrets.token_hex(8)}", **wishes)
+    etcd = Etcd(members=members, token=f"machinectl-{secrets.token_hex(8)}", **wishes)
+    _check_ports(etcd)
+    return etcd
 
 
 def _changed(
@@ -119,7 +121,17 @@ def _changed(
             f"the members know each other by port {present.peer_port}",
             hint="found a new cluster for another --peer-port, and restore a backup there",
         )
-    return dataclasses.replace(present, **wishes)
+    etcd = dataclasses.replace(present, **wishes)
+    _check_ports(etcd)
+    return etcd
+
+
+def _check_ports(etcd: Etcd) -> None:
+    if etcd.client_port == etcd.peer_port:
+        raise UsageError(
+            f"clients and members can't both have port {etcd.client_port}",
+            hint="--client-port and --peer-port have to differ",
+        )
 
 
 def check_distinct(members: Mapping[str, str]) -> None:
