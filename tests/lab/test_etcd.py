@@ -100,6 +100,16 @@ def test_the_packages_own_server_does_not_run(hosts, members):
         ]
 
 
+def test_only_the_ports_that_are_told_listen(hosts, members):
+    """sshd, dockerd, etcd for clients and for members: by TLS, and on no more of the host's addresses than needed."""
+    for name in members:
+        listening = hosts[name].run("ss -ltnH").stdout.splitlines()
+        found = {address.rpartition(":")[::2] for address in (line.split()[3] for line in listening)}
+        assert {int(port) for _, port in found} == {22, 2376, 2379, 2380}, (name, found)
+        assert {address for address, port in found if port == "2380"} == {hosts[name].ip}
+        assert {address for address, port in found if port == "2379"} == {hosts[name].ip, "127.0.0.1"}
+
+
 def test_a_member_that_is_down_is_shown_and_one_that_is_killed_comes_back(controller, hosts, members):
     hosts["e1"].run("systemctl stop machinectl-etcd")
     found, status = rows(controller)

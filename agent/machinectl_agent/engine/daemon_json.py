@@ -87,6 +87,29 @@ def parse_record(text: str) -> Record:
         return Record()
 
 
+def both_records(before: str, after: str) -> str:
+    """Pure: a record that holds for daemon.json as it was and as it will be."""
+    old, new = parse_record(before), parse_record(after)
+    both = Record(_both(old.ours, new.ours), _both(old.displaced, new.displaced))
+    if both == old:
+        return before
+    return after if both == new else render_record(both)
+
+
+def render_record(record: Record) -> str:
+    return json.dumps(asdict(record), indent=1, sort_keys=True) + "\n"
+
+
+def _both(old: Mapping[str, Any], new: Mapping[str, Any]) -> Dict[str, Any]:
+    found = {**old, **new}
+    for key in set(old) & set(new):
+        if isinstance(old[key], list) and isinstance(new[key], list):
+            found[key] = [*new[key], *(one for one in old[key] if one not in new[key])]
+        elif isinstance(old[key], dict) and isinstance(new[key], dict):
+            found[key] = {**old[key], **new[key]}
+    return found
+
+
 def wanted(seen: Seen, engine: EngineSpec, network: Optional[NetworkSpec] = None) -> Wanted:
     """Pure. Flags of the unit that collide with a key of daemon.json move there with their values."""
     wish = {**_ours(seen, engine), **engine.options}
@@ -99,7 +122,7 @@ def wanted(seen: Seen, engine: EngineSpec, network: Optional[NetworkSpec] = None
     # the order of the keys stays as it is on the host: a diff shows what changes and nothing else
     document = {key: document[key] for key in [*seen.document, *document] if key in document}
     text = seen.text if document == seen.document else render_document(document)
-    record_text = json.dumps(asdict(record), indent=1, sort_keys=True) + "\n"
+    record_text = render_record(record)
     return Wanted(
         document=document,
         text=text,

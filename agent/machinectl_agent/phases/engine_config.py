@@ -41,10 +41,12 @@ class EngineConfigPhase:
         wanted = daemon_json.wanted(files, context.spec.engine, context.spec.network)
         after = "" if seen.dockerd else "after install: "
         steps = []
-        if wanted.record_text != files.record_text:
-            # before daemon.json: a crash in between must not turn our entries into the host's own
+        # before daemon.json what becomes ours, after it what no longer is: a crash in between must not turn our
+        # entries into the host's own
+        first = daemon_json.both_records(files.record_text, wanted.record_text)
+        if files.record_text not in (wanted.record_text, first):
             title = "~ remember what of daemon.json is ours"
-            steps.append(Step(f"{self.name}/record", title, lambda work: _remember(work, wanted)))
+            steps.append(Step(f"{self.name}/record", title, lambda work: _remember(work, wanted.text, first)))
         if wanted.text != files.text:
             sign = "~" if files.text else "+"
             steps.append(
@@ -53,6 +55,15 @@ class EngineConfigPhase:
                     f"{sign} {after}write {daemon_json.FILE}",
                     lambda work: _write_daemon_json(work, wanted.text),
                     text_diff(daemon_json.FILE, redact_text(files.text), redact_text(wanted.text)),
+                )
+            )
+        if wanted.record_text not in (files.record_text, first):
+            title = "~ forget what of daemon.json is no longer ours"
+            steps.append(
+                Step(
+                    f"{self.name}/forget",
+                    title,
+                    lambda work: _remember(work, wanted.text, wanted.record_text),
                 )
             )
         if wanted.environment != files.environment:
@@ -104,12 +115,12 @@ def _write_daemon_json(work: Work, text: str) -> None:
     work.host.write(daemon_json.FILE, text, mode)
 
 
-def _remember(work: Work, wanted: daemon_json.Wanted) -> None:
+def _remember(work: Work, text: str, record_text: str) -> None:
     """Validates first: a refused daemon.json must not leave a record of what was never written."""
-    validate(work.host, wanted.text)
+    validate(work.host, text)
     known_good.keep(work.host)
     work.host.make_folder("/var/lib/machinectl", 0o700)
-    work.host.write(daemon_json.RECORD, wanted.record_text, 0o600)
+    work.host.write(daemon_json.RECORD, record_text, 0o600)
 
 
 def validate(host: Host, text: str) -> None:
