@@ -8,7 +8,7 @@ import re
 import socket
 import time
 from dataclasses import dataclass
-from typing import Dict
+from typing import Dict, Tuple
 
 from machinectl_agent.etcd import programs
 from machinectl_agent.etcd.spec import DATA, EtcdSpec
@@ -136,12 +136,7 @@ def running(host: Host) -> Running:
     wanted = ("ActiveState", "NRestarts", "MainPID")
     shown = host.run("systemctl", "show", UNIT, "-p", ",".join(wanted), deadline=20).stdout
     values = dict(line.partition("=")[::2] for line in shown.splitlines())
-    pid = values.get("MainPID", "0")
-    mark = mark_in(host.read(f"/proc/{pid}/environ") or "") if pid != "0" else ""
-    try:
-        program = str(host.path(f"/proc/{pid}/exe").readlink()) if mark else ""
-    except OSError:
-        program = ""
+    mark, program = _process(host, values.get("MainPID", "0"))
     restarts = values.get("NRestarts", "0")
     return Running(
         active=values.get("ActiveState", ""),
@@ -149,6 +144,15 @@ def running(host: Host) -> Running:
         mark=mark,
         stale=program.endswith(" (deleted)"),
     )
+
+
+def _process(host: Host, pid: str) -> Tuple[str, str]:
+    """The mark in its environment, and its program; empty where it has ended, which it may do at any moment."""
+    try:
+        mark = mark_in(host.read(f"/proc/{pid}/environ") or "") if pid != "0" else ""
+        return mark, str(host.path(f"/proc/{pid}/exe").readlink()) if mark else ""
+    except OSError:  # ESRCH, too
+        return "", ""
 
 
 def wait_ready(host: Host, wanted: str, deadline: float = READY_DEADLINE) -> None:
