@@ -24,8 +24,8 @@ def controller(new_controller):
 
 @pytest.fixture(scope="module")
 def hosts(make_host, controller):
-    """Four machines: three members of three versions of etcd, and a spare one."""
-    suites = {"e0": "bookworm", "e1": "trixie", "e2": "sid", "e3": "bookworm"}
+    """Four machines: three members of two versions of etcd, and a spare one."""
+    suites = {"e0": "bookworm", "e1": "trixie", "e2": "bookworm", "e3": "bookworm"}
     found = {name: make_host(name, suite) for name, suite in suites.items()}
     creates = [
         controller.start("create", "--ip", one.ip, "--ssh-key", one.key, one.name) for one in found.values()
@@ -101,11 +101,13 @@ def test_the_packages_own_server_does_not_run(hosts, members):
 
 
 def test_only_the_ports_that_are_told_listen(hosts, members):
-    """sshd, dockerd, etcd for clients and for members: by TLS, and on no more of the host's addresses than needed."""
+    """To others: sshd, dockerd, etcd for clients and for members, and that on no more addresses than needed."""
     for name in members:
         listening = hosts[name].run("ss -ltnH").stdout.splitlines()
         found = {address.rpartition(":")[::2] for address in (line.split()[3] for line in listening)}
-        assert {int(port) for _, port in found} == {22, 2376, 2379, 2380}, (name, found)
+        # containerd has a port of its own on loopback
+        outside = {int(port) for address, port in found if address not in ("127.0.0.1", "[::1]")}
+        assert outside == {22, 2376, 2379, 2380}, (name, found)
         assert {address for address, port in found if port == "2380"} == {hosts[name].ip}
         assert {address for address, port in found if port == "2379"} == {hosts[name].ip, "127.0.0.1"}
 

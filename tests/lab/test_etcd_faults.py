@@ -290,3 +290,9 @@ def test_three_suites_in_one_cluster(make_host, new_controller):
     controller.run("etcd", "remove", hosts[1].name)
     controller.run("etcd", "add", hosts[1].name)
     until(lambda: all_well(controller, hosts), 30)
+    # without its oldest member the cluster goes up to the next version, and that one is too old for it
+    controller.run("etcd", "remove", hosts[0].name)
+    refused = controller.run("etcd", "add", hosts[0].name, check=False)
+    assert refused.returncode == 1
+    assert "all members have 3.5 or newer" in refused.stderr
+    assert all_well(controller, hosts[1:])

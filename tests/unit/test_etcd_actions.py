@@ -7,12 +7,13 @@ import argparse
 import pytest
 
 from machinectl.actions.etcd.deploy import wanted
+from machinectl.actions.etcd.membership import check_version
 from machinectl.cli.etcd import _duration as duration
 from machinectl.cli.etcd import _pair as pair
 from machinectl.cli.etcd import _port as port
 from machinectl.cli.etcd import _size as size
 from machinectl.cli.main import main
-from machinectl.errors import UsageError
+from machinectl.errors import MachinectlError, UsageError
 from machinectl.model import Machine, SshAddress
 from machinectl.store.etcd import Etcd
 from machinectl.store.store import Store
@@ -81,6 +82,13 @@ def test_clients_and_members_have_ports_of_their_own():
     with pytest.raises(UsageError, match="port 2380"):  # a running cluster would lose its first member by it
         wanted(present, machines, {}, {"client_port": 2380}, any_size=False)
     assert wanted(present, machines, {}, {"client_port": 4001}, any_size=False).client_port == 4001
+
+
+def test_a_member_older_than_all_others_is_not_added():
+    for version, others in (("3.4.23", ["3.5.16", "3.4.1"]), ("3.5.16", ["3.4.23"]), ("3.5.2", ["3.5.16"])):
+        check_version("a", version, others)
+    with pytest.raises(MachinectlError, match=r"all members have 3\.5 or newer"):
+        check_version("a", "3.4.23", ["3.5.16", "3.10.1"])
 
 
 def flags(text):

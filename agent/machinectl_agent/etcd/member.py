@@ -25,6 +25,7 @@ from machinectl_agent.etcd.spec import DATA, EtcdSpec
 from machinectl_agent.etcd.unit import (
     FOLDER,
     FOUNDING,
+    RESTARTS,
     UNIT,
     UNIT_FILE,
     USER,
@@ -32,6 +33,7 @@ from machinectl_agent.etcd.unit import (
     founding,
     is_bindable,
     mark_in,
+    not_ready,
     render_unit,
     running,
 )
@@ -149,10 +151,12 @@ class MemberPhase:
 
     def _note(self, work: Work) -> None:
         end = time.monotonic() + START_DEADLINE
+        before = running(work.host).restarts
         while not work.host.path(f"{DATA}/member/wal").is_dir():
-            if time.monotonic() >= end:
-                return  # what keeps it from starting is told by the one who waits for it to be ready
-            time.sleep(0.05)
+            ends = running(work.host).restarts - before >= RESTARTS
+            if ends or time.monotonic() >= end:
+                raise not_ready(work.host, START_DEADLINE, ends=ends)
+            time.sleep(0.1)
         write_membership(work.host, self._spec)
 
     def _removal(self, seen: Seen) -> List[Step]:

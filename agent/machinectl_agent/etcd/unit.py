@@ -166,9 +166,13 @@ def wait_ready(host: Host, wanted: str, deadline: float = READY_DEADLINE) -> Non
         if now.restarts - before >= RESTARTS or time.monotonic() >= end:
             break
         time.sleep(0.1)
+    raise not_ready(host, deadline, ends=now.restarts - before >= RESTARTS)
+
+
+def not_ready(host: Host, deadline: float, *, ends: bool) -> Problem:
+    """With the server's last words; `ends`: its process ends again and again."""
     written = host.run("journalctl", "-u", UNIT, "-o", "cat", "--no-pager", "-n", "40", deadline=20)
-    ends = now.restarts - before >= RESTARTS
-    raise Problem(
+    return Problem(
         "etcd-start-failed" if ends else "etcd-not-ready",
         "etcd does not start" if ends else f"etcd takes part in no majority after {deadline:.0f} s",
         why=last_words(written.stdout),

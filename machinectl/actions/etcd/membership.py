@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from machinectl.actions.etcd.access import asking, require_own, without
@@ -37,13 +37,16 @@ def add(store: Store, name: str, *, address: str = "", become: Become, quiet: bo
     killed is finished by the next one, or undone by `remove`."""
     machine = store.load(name)
     with store.lock("etcd", wait=600.0):
-        etcd = _joining(require_own(store), name, address or machine.ip)
+        present = require_own(store)
+        etcd = _joining(present, name, address or machine.ip)
         others = [one for one in etcd.members if one != name]
         wait_healthy(store, etcd, others, deadline=5.0)
-        learner = _take_learners(store, name)
-        if not learner:
-            # it votes at once: a host that can't be reached or has no package is found out before
-            apply_member(store, etcd, name, become=become, quiet=quiet, stage="install")
+        # a host that can't be reached, has no package or too old a one is found out before etcd knows of it
+        result = apply_member(store, etcd, name, become=become, quiet=quiet, stage="install")
+        versions = [str(row.get("version", "")) for row in status(store) if row["member"] != name]
+        if present.joining != name:
+            check_version(name, str(result["version"]), versions)
+        learner = all(_number(one) >= LEARNERS_SINCE for one in versions)
         save_etcd(store, etcd)
         _announce(store, etcd, name, others[0], learner=learner)
         apply_member(store, etcd, name, become=become, quiet=quiet)
@@ -130,10 +133,18 @@ def _joining(etcd: Etcd, name: str, address: str) -> Etcd:
     return dataclasses.replace(etcd, members=members, incarnations=words, joining=name)
 
 
-def _take_learners(store: Store, name: str) -> bool:
-    """Every member of now knows what a learner is."""
-    versions = [str(row.get("version", "")) for row in status(store) if row["member"] != name]
-    return all(_number(one) >= LEARNERS_SINCE for one in versions)
+def check_version(name: str, version: str, others: Sequence[str]) -> None:
+    """Pure. Raises `MachinectlError` where the others' cluster does not take a member of this version any more: it
+    goes up to the oldest of its members within seconds, and never down again."""
+    oldest = min((_number(one) for one in others), default=())
+    if _number(version) < oldest:
+        needed = ".".join(map(str, oldest))
+        raise MachinectlError(
+            f"{name} has etcd {version}, and all members have {needed} or newer",
+            why="etcd takes no member that is older than all others, not even one that it has had before",
+            hint=f"`machinectl etcd deploy --binaries` with etcd {needed} for all members, then add {name} again; "
+            "or add a machine whose distribution has a newer package",
+        )
 
 
 def _announce(store: Store, etcd: Etcd, name: str, asked: str, *, learner: bool) -> None:
