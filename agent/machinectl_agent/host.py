@@ -14,7 +14,7 @@ import subprocess
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Dict, Iterator, List, Mapping, Optional, Sequence
+from typing import Dict, Iterator, List, Mapping, Optional, Sequence, Tuple
 
 from machinectl_agent.problems import Problem
 
@@ -80,13 +80,20 @@ class Host:
 
     def write(self, name: str, text: str, mode: int = 0o644) -> None:
         """Atomic and durable: readers see the old text or the new one, also after a power cut."""
+        self.place(name, text.encode(), mode)
+
+    def place(self, name: str, content: bytes, mode: int, owner: Optional[Tuple[int, int]] = None) -> None:
+        """The same for bytes, with user and group (numbers) where they are not the agent's own."""
         target = self.path(name)
         target.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
+        # a short name: the target's own may be as long as the file system allows
+        handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name[:100]}.")
         try:
-            with os.fdopen(handle, "w", encoding="utf-8") as stream:
+            with os.fdopen(handle, "wb") as stream:
+                if owner is not None:
+                    os.fchown(stream.fileno(), *owner)
                 os.fchmod(stream.fileno(), mode)
-                stream.write(text)
+                stream.write(content)
                 stream.flush()
                 os.fsync(stream.fileno())
             os.replace(temporary, target)  # noqa: PTH105 - both names are at hand as strings

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import errno
 import time
-from typing import Any, Callable, Dict, List, Mapping, Sequence
+from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence
 
 from machinectl_agent import wire
 from machinectl_agent.host import Host
@@ -26,10 +26,17 @@ def make_plan(host: Host, context: Context, phases: Sequence[Phase]) -> Dict[str
     return {phase.name: phase.plan(phase.observe(host, context), context) for phase in phases}
 
 
-def apply(work: Work, context: Context, phases: Sequence[Phase], emit: Emit) -> int:
-    """Applies every phase and returns how many steps that took. Raises `Problem` at the first that fails."""
+def apply(
+    work: Work, context: Context, phases: Sequence[Phase], emit: Emit, *, hold: bool = False
+) -> Optional[int]:
+    """Applies every phase and returns how many steps that took. Raises `Problem` at the first that fails.
+
+    `hold`: changes nothing and returns None where the plan interrupts dockerd; it is another machine's turn.
+    """
     plan = make_plan(work.host, context, phases)
     emit(plan_event(plan))
+    if hold and any(step.restarts for steps in plan.values() for step in steps):
+        return None
     changed = 0
     for phase in phases:
         steps = plan[phase.name] if not changed else phase.plan(phase.observe(work.host, context), context)
@@ -42,9 +49,9 @@ def apply(work: Work, context: Context, phases: Sequence[Phase], emit: Emit) -> 
 
 
 def plan_event(plan: Mapping[str, Sequence[Step]]) -> wire.Message:
-    """The `plan` event: every step with its phase, title and diff."""
+    """The `plan` event: every step with its phase, title and diff, and the phases that have none."""
     steps = [{"phase": name, **step.to_json()} for name, steps in plan.items() for step in steps]
-    return {"event": "plan", "steps": steps}
+    return {"event": "plan", "steps": steps, "unchanged": [name for name, steps in plan.items() if not steps]}
 
 
 def _apply_step(work: Work, step: Step, emit: Emit) -> None:

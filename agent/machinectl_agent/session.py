@@ -111,15 +111,14 @@ def serve_request(verb: str) -> int:
 
 
 def _apply(session: Session, args: Mapping[str, Any]) -> Dict[str, Any]:
-    """args: spec (spec.py), dry_run, for (who runs the controller) → facts, changed, engine_version."""
+    """args: spec (spec.py), dry_run, hold (do nothing where dockerd would be interrupted), last (with dry_run: the
+    spec of the last apply, whose plan tells what has been changed on the host since), for (who runs the
+    controller) → facts, changed, held, engine_version."""
     from machinectl_agent.phases.order import PHASES  # noqa: PLC0415 - `facts` needs none of them
     from machinectl_agent.provisioners.installed import engine_version  # noqa: PLC0415
     from machinectl_agent.runner import apply, make_plan, plan_event  # noqa: PLC0415
 
-    try:
-        spec = Spec.from_json(args["spec"])
-    except SpecError as error:
-        raise Problem("spec", "the agent does not understand the wanted state", why=str(error)) from error
+    spec = _spec(args["spec"])
     host = Host()
     facts = gather(host)
     session.emit({"event": "facts", "facts": facts.to_json()})
@@ -132,12 +131,24 @@ def _apply(session: Session, args: Mapping[str, Any]) -> Dict[str, Any]:
         )
     context = Context(spec, facts)
     if args.get("dry_run"):
+        if args.get("last"):
+            since = make_plan(host, Context(_spec(args["last"]), facts), PHASES)
+            session.emit({**plan_event(since), "event": "since"})
         plan = make_plan(host, context, PHASES)
         session.emit(plan_event(plan))
-        return {"facts": facts.to_json(), "changed": 0, "engine_version": engine_version(host)}
+        return {"facts": facts.to_json(), "changed": 0, "held": False, "engine_version": engine_version(host)}
     with apply_lock(session.log, wait=float(args.get("lock_wait", 300)), who=str(args.get("for", ""))):
-        changed = apply(Work(host, session.log, session.need), context, PHASES, session.emit)
-    return {"facts": facts.to_json(), "changed": changed, "engine_version": engine_version(host)}
+        work = Work(host, session.log, session.need)
+        changed = apply(work, context, PHASES, session.emit, hold=bool(args.get("hold")))
+    result = {"changed": changed or 0, "held": changed is None, "engine_version": engine_version(host)}
+    return {"facts": facts.to_json(), **result}
+
+
+def _spec(document: Mapping[str, Any]) -> Spec:
+    try:
+        return Spec.from_json(document)
+    except SpecError as error:
+        raise Problem("spec", "the agent does not understand the wanted state", why=str(error)) from error
 
 
 def _upgrade(session: Session, args: Mapping[str, Any]) -> Dict[str, Any]:

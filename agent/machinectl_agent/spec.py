@@ -25,6 +25,7 @@ __all__ = [
     "CREATE_OPTIONS",
     "ClusterStoreSpec",
     "EngineSpec",
+    "FileSpec",
     "HostSpec",
     "NetworkSpec",
     "OptionError",
@@ -112,6 +113,32 @@ class HostSpec:
     """A provisioner's name (`debian`, `fedora`, …) that overrules /etc/os-release."""
     hostname: str = ""
     """Set only where the user asked for it; the host's own name is left alone otherwise."""
+    sysctl: Mapping[str, str] = field(default_factory=dict)
+    """Kernel settings by their dotted names (sysctl.d(5)); what was wished for earlier and is not any more goes
+    back to what it was."""
+    packages: Tuple[str, ...] = ()
+    """Packages of the distribution that are there besides the engine's."""
+
+
+@dataclass(frozen=True)
+class FileSpec:
+    """A file of the user's own on the machine. Its content comes with the spec or, a large one, on demand."""
+
+    path: str
+    """Absolute."""
+    sha256: str
+    size: int
+    """Bytes."""
+    content: Optional[str] = field(default=None, repr=False)
+    """Base64 (RFC 4648, 4); None: the agent asks for the file where the host has another one."""
+    mode: int = 0o644
+    owner: str = "root"
+    group: str = "root"
+    """Names or numbers."""
+    restart: str = ""
+    """The systemd unit that is restarted once the file has changed."""
+    secret: bool = False
+    """No plan shows what is in it."""
 
 
 @dataclass(frozen=True)
@@ -155,6 +182,10 @@ class Spec:
     """Another store's CA may be replaced: its clients are locked out then."""
     network: Optional[NetworkSpec] = None
     """None: a membership that is there stays as it is; a machine leaves only when it is told to."""
+    files: Tuple[FileSpec, ...] = ()
+    """All that this controller wants; those that it placed earlier and are not among them go."""
+    controller: str = ""
+    """Who asks: each takes back only what it has brought itself."""
 
     def to_json(self) -> Dict[str, Any]:
         """The whole document, secrets included: for the wire, never for a log."""
@@ -170,6 +201,8 @@ class Spec:
             document["engine"]["cluster"]["key"] = "(secret)"
         if self.network:
             document["network"]["key"] = "(secret)"
+        for one in document["files"]:
+            one["content"] = None
         return document
 
     @classmethod
@@ -187,10 +220,19 @@ class Spec:
             name=str(top["name"]),
             engine=EngineSpec(**engine),
             tls=_typed(TlsSpec, top["tls"], "tls"),
-            host=_typed(HostSpec, top.get("host", {}), "host"),
+            host=_host(top.get("host", {})),
             take_over=bool(top.get("take_over", False)),
             network=_network(top.get("network")),
+            files=tuple(_typed(FileSpec, one, "files") for one in top.get("files", ())),
+            controller=str(top.get("controller", "")),
         )
+
+
+def _host(document: Any) -> HostSpec:
+    values = _fields(HostSpec, document, "host")
+    if "packages" in values:
+        values["packages"] = tuple(values["packages"])
+    return HostSpec(**values)
 
 
 def _network(document: Any) -> Optional[NetworkSpec]:

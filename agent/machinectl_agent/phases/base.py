@@ -34,9 +34,11 @@ class Step:
     apply: Callable[[Work], None] = field(repr=False, compare=False)
     diff: str = ""
     """A unified diff where a file changes, without secrets."""
+    restarts: bool = False
+    """dockerd, which runs, is down for a moment."""
 
-    def to_json(self) -> Dict[str, str]:
-        return {"id": self.id, "title": self.title, "diff": self.diff}
+    def to_json(self) -> Dict[str, Any]:
+        return {"id": self.id, "title": self.title, "diff": self.diff, "restarts": self.restarts}
 
 
 @dataclass(frozen=True)

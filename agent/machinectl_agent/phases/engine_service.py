@@ -77,7 +77,8 @@ class EngineServicePhase:
                 steps.append(Step(f"{self.name}/live-restore", title, turn_live_restore_on))
             elif seen.containers and not seen.live_restore_wanted:
                 reason += f"; {seen.containers} running containers stop, live-restore is off"
-            steps.append(Step(f"{self.name}/restart", f"! restart docker.service ({reason})", start))
+            title = f"! restart docker.service ({reason})"
+            steps.append(Step(f"{self.name}/restart", title, start, restarts=True))
         elif verdict == "restart":
             steps.append(Step(f"{self.name}/start", "+ start docker.service", start))
         elif verdict == "reload":

@@ -10,15 +10,21 @@ from machinectl_agent.phases.cluster_store import ClusterStoreGonePhase, Cluster
 from machinectl_agent.phases.containers import ContainersPhase
 from machinectl_agent.phases.engine_config import EngineConfigPhase
 from machinectl_agent.phases.engine_service import EngineServicePhase
+from machinectl_agent.phases.files import FilesPhase
+from machinectl_agent.phases.host_packages import HostPackagesPhase
 from machinectl_agent.phases.network import NetworkPhase
 from machinectl_agent.phases.network_leave import NetworkGonePhase, NetworkLeavePhase
 from machinectl_agent.phases.packages import PackagesPhase
+from machinectl_agent.phases.sysctl import SysctlPhase
 from machinectl_agent.phases.system import SystemPhase
 from machinectl_agent.phases.tls import TlsPhase
 
 PHASES: Tuple[Phase, ...] = (
     SystemPhase(),
     PackagesPhase(),
+    HostPackagesPhase(),
+    SysctlPhase(),
+    FilesPhase(),
     TlsPhase(),
     ClusterStorePhase(),
     NetworkPhase(),

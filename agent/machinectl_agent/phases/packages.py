@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from typing import Any, List, Optional
 
@@ -45,4 +46,11 @@ class PackagesPhase:
     def plan(self, seen: Seen, context: Context) -> List[Step]:
         if seen.family is None:
             return []
-        return seen.family.plan(seen.packages, context.facts, context.spec.engine)
+        steps = seen.family.plan(seen.packages, context.facts, context.spec.engine)
+        if not seen.packages.installed.dockerd:
+            return steps
+        return [dataclasses.replace(one, restarts=one.id in _ENGINE_STEPS) for one in steps]
+
+
+_ENGINE_STEPS = ("packages/install", "packages/replace", "packages/files")
+"""Of all families; where an engine is there already, its package restarts it."""

@@ -220,6 +220,17 @@ class Apt:
         if not done.ok:
             raise explain(done, [])
 
+    def remove_single(self, name: str) -> bool:
+        """False where another package needs it: dpkg removes nothing then, where apt would take both. Raises
+        `Problem`."""
+        apt_locks.wait_until_free(self.host, self.log)
+        done = self.host.run("dpkg", "--remove", name, deadline=INSTALL_DEADLINE, env=ENVIRONMENT)
+        if done.ok:
+            return True
+        if "dependency problems prevent removal" in done.stderr:
+            return False
+        raise explain(done, [])
+
     def _install(self, words: Sequence[str], options: Sequence[str]) -> Completed:
         # -f: an installation that was cut off may have left packages without what they depend on
         head = ("install", "-y", "-f", "--no-install-recommends", *options)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
-from typing import Dict, List, Mapping, Tuple
+from typing import Collection, Dict, List, Mapping, Sequence, Tuple
 
 from machinectl_agent.facts import Facts
 from machinectl_agent.host import Host
@@ -92,6 +92,15 @@ class Arch:
                 why=done.tail(5),
                 hint="upgrade the host (pacman -Syu), then run the same command again",
             )
+
+    def present(self, host: Host, names: Sequence[str]) -> Collection[str]:
+        return parse_query(host.run("pacman", "-Q", *names, deadline=30).stdout)
+
+    def remove(self, host: Host, name: str) -> bool:
+        done = host.run("pacman", "-R", "--noconfirm", name, deadline=INSTALL_DEADLINE)
+        if not done.ok and "breaks dependency" not in done.stderr:
+            raise Problem("packages-failed", f"pacman could not remove {name}", why=done.tail(5))
+        return done.ok
 
 
 def parse_query(text: str) -> Dict[str, str]:

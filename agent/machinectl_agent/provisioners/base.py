@@ -6,7 +6,7 @@ Each family is one file; `FAMILIES` in `provisioners/choose.py` is the ordered t
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, List, Protocol, Tuple
+from typing import Any, Collection, List, Protocol, Sequence, Tuple
 
 from machinectl_agent.facts import Facts
 from machinectl_agent.host import Host
@@ -44,3 +44,9 @@ class Provisioner(Protocol):
 
     def install(self, host: Host, *packages: str) -> None:
         """Installs distribution packages that another phase needs (a time service). Raises `Problem`."""
+
+    def present(self, host: Host, names: Sequence[str]) -> Collection[str]:
+        """Those of these packages that are installed."""
+
+    def remove(self, host: Host, name: str) -> bool:
+        """Removes one package and nothing else; False where another one needs it, and it stays."""

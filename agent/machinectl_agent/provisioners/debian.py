@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Dict, List, Mapping, Sequence, Tuple
+from typing import Collection, Dict, List, Mapping, Sequence, Tuple
 
 from machinectl_agent.facts import Facts, parse_os_release
 from machinectl_agent.host import Host
@@ -132,6 +132,12 @@ class Debian:
         apt.update_if_stale()
         apt.reinstall_torn()
         apt.install(*packages)
+
+    def present(self, host: Host, names: Sequence[str]) -> Collection[str]:
+        return apt_parse.versions(Apt(host).packages(*names), sound=True)
+
+    def remove(self, host: Host, name: str) -> bool:
+        return Apt(host).remove_single(name)
 
     def _source_steps(self, seen: Seen, facts: Facts, engine: EngineSpec) -> List[Step]:
         if not engine.mirror:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Dict, List, Mapping, Sequence, Tuple
+from typing import Collection, Dict, List, Mapping, Sequence, Tuple
 
 from machinectl_agent.facts import Facts
 from machinectl_agent.host import Host
@@ -110,6 +110,12 @@ class RedHat:
 
     def install(self, host: Host, *packages: str) -> None:
         Dnf(host).install(*packages)
+
+    def present(self, host: Host, names: Sequence[str]) -> Collection[str]:
+        return rpm.installed(host, *names)
+
+    def remove(self, host: Host, name: str) -> bool:
+        return rpm.remove_single(host, name)
 
 
 def wanted_product(installed: Installed, facts: Facts, engine: EngineSpec) -> Product:

@@ -41,6 +41,14 @@ def install_uploaded(
     return identity
 
 
+def remove_single(host: Host, name: str) -> bool:
+    """False where another package needs it, and it stays. Raises `Problem`."""
+    done = host.run("rpm", "-e", name, deadline=INSTALL_DEADLINE)
+    if not done.ok and "is needed by" not in done.stderr:
+        raise explain(f"{done.stdout}\n{done.stderr}", done.tail(5))
+    return done.ok
+
+
 def install_files(host: Host, files: Sequence[str]) -> None:
     """One transaction without any repository; `--oldpackage`: the files say which version is wanted."""
     done = host.run("rpm", "-U", "--replacepkgs", "--oldpackage", *files, deadline=INSTALL_DEADLINE)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import List, Mapping, Tuple
+from typing import Collection, List, Mapping, Sequence, Tuple
 
 from machinectl_agent.facts import Facts
 from machinectl_agent.host import Completed, Host
@@ -88,6 +88,12 @@ class Suse:
 
     def install(self, host: Host, *packages: str) -> None:
         zypper(host, "install", *packages)
+
+    def present(self, host: Host, names: Sequence[str]) -> Collection[str]:
+        return rpm.installed(host, *names)
+
+    def remove(self, host: Host, name: str) -> bool:
+        return rpm.remove_single(host, name)
 
 
 LOCKED = "/var/lib/machinectl/zypper-lock"
