@@ -52,8 +52,9 @@ docker-client:
 demo: setup docker-client
 	$(SUDO) env PATH="$(CURDIR)/$(BIN):$$PATH" docs/first-session.sh
 
+# most tests wait for hosts: three at once keep two cores busy; a file's tests share their hosts and stay together
 test: setup docker-client
-	$(BIN)/pytest $(PYTEST)
+	$(BIN)/pytest $(or $(PYTEST),-n 3 --dist loadfile)
 	@[ -n "$(CAN_ROOT)" ] || echo "not run, as they need root: tests marked 'root' and 'lab' (sudo make test)"
 
 check: $(VENV)/.installed
