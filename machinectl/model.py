@@ -41,13 +41,18 @@ class Machine:
     engine: Mapping[str, Any] = field(default_factory=dict)
     """The wanted engine as create's flags gave it: options, env, version, mirror, adopt."""
     host: Mapping[str, Any] = field(default_factory=dict)
-    """The wanted host: os, hostname."""
+    """The wanted host: os, hostname, sysctl, packages."""
     tls_san: tuple[str, ...] = ()
     network: Mapping[str, Any] = field(default_factory=dict)
     """Membership in machinectl's networks: `id` (minted once), `vtep` (as --advertise gave it), `state` (`joining`,
     `member`, `leaving`, `out`); empty: it never joined."""
+    files: tuple[Mapping[str, Any], ...] = ()
+    """Files of the user's own on the host: path, sha256, size, mode, owner, group, restart, secret. What is in them
+    is in the machine's folder (store/contents.py)."""
+    inventory: str = ""
+    """The inventory that the machine is in, as `apply` was told it; empty: it was made by `create`."""
     pending: Mapping[str, Any] = field(default_factory=dict)
-    """`engine` and `tls_san` of a provision under way; found by the next run when that one was killed."""
+    """`engine`, `host`, `tls_san`, `files` of a run under way; found by the next one when that was killed."""
     state: str = "new"
     """`new` until an apply has succeeded once (a killed create leaves it), then `ready`."""
     login: str = ""
@@ -77,4 +82,5 @@ class Machine:
         inner = {one.name for one in dataclasses.fields(SshAddress)}
         values["ssh"] = SshAddress(**{key: value for key, value in values["ssh"].items() if key in inner})
         values["tls_san"] = tuple(values.get("tls_san", ()))
+        values["files"] = tuple(values.get("files", ()))
         return cls(**values)

@@ -8,7 +8,8 @@ from __future__ import annotations
 import dataclasses
 import getpass
 import socket
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypedDict
 
@@ -24,6 +25,7 @@ from machinectl.remote.become import Become
 from machinectl.remote.bundle import build_bundle
 from machinectl.remote.connection import Connection, open_connection
 from machinectl.remote.engine_client import engine_version
+from machinectl.store.contents import content_path, file_specs, forget_contents
 from machinectl.store.store import Store
 from machinectl_agent import wire
 from machinectl_agent.spec import Spec, TlsSpec
@@ -47,6 +49,33 @@ class Options(TypedDict):
     take_over: bool
 
 
+@dataclass(frozen=True)
+class Surveyed:
+    """What a run would do on one machine."""
+
+    steps: Sequence[Mapping[str, Any]]
+    """As in the agent's `plan` event."""
+    unchanged: Sequence[str] = ()
+    """Phases with nothing to do."""
+    since: Sequence[Mapping[str, Any]] = ()
+    """What would bring the host back to the last apply: what has been changed there since."""
+
+    @property
+    def restarts(self) -> bool:
+        """dockerd would be down for a moment."""
+        return any(one.get("restarts") for one in self.steps)
+
+
+@dataclass(frozen=True)
+class Converged:
+    """What a run has done on one machine."""
+
+    machine: Machine
+    plan: Surveyed
+    held: bool = False
+    """Nothing was changed: dockerd would have been interrupted, and the run was to hold then."""
+
+
 def converge(
     store: Store,
     machine: Machine,
@@ -56,6 +85,26 @@ def converge(
     replace_host_key: bool = False,
     take_over: bool = False,
 ) -> Machine:
+    """`bring` without holding: returns the machine as it is remembered."""
+    options: Options = {
+        "become": become,
+        "report": report,
+        "replace_host_key": replace_host_key,
+        "take_over": take_over,
+    }
+    return bring(store, machine, **options).machine
+
+
+def bring(
+    store: Store,
+    machine: Machine,
+    *,
+    become: Become,
+    report: Report,
+    replace_host_key: bool = False,
+    take_over: bool = False,
+    hold: bool = False,
+) -> Converged:
     """The caller holds the machine's lock. Raises any `MachinectlError`; what was done so far stays done, and
     the next run goes on from there."""
     with connect(store, machine, become, report, replace_host_key=replace_host_key) as connection:
@@ -65,17 +114,23 @@ def converge(
             store.save(machine)
         tls = certificates(store, machine)
         spec = _spec(store, machine, tls, take_over=take_over)
-        result = _apply(connection, machine, spec, report)
+        result, plan = _apply(store, connection, machine, spec, report, hold=hold)
+    if result["held"]:
+        return Converged(machine, plan, held=True)
     machine = settled(machine)
     # new wishes are remembered once the host has them: one that dockerd refused was rolled back there
     store.save(machine)
+    if result.get("stopped"):
+        report.line(f"the engine stays stopped, as wished {result['stopped']}: machinectl start {machine.name}")
+        return Converged(machine, plan)
     engine = engine_version(machine.ip, machine.engine_port, store.folder(machine.name), VERIFY_DEADLINE)
     machine = dataclasses.replace(
         machine, state="ready", engine_version=str(engine["Version"]), os=str(result["facts"]["os_name"])
     )
     store.save(machine)
+    forget_contents(store, machine.name, (str(one["sha256"]) for one in machine.files))
     report.line(f"Docker {machine.engine_version} is ready at {machine.url}")
-    return machine
+    return Converged(machine, plan)
 
 
 def preview(
@@ -87,29 +142,77 @@ def preview(
     replace_host_key: bool = False,
     take_over: bool = False,
 ) -> str:
-    """The plan as text. All that changes: the host gets the agent's bundle, the store the host's key."""
+    """The plan as text, see `survey`."""
+    options: Options = {
+        "become": become,
+        "report": report,
+        "replace_host_key": replace_host_key,
+        "take_over": take_over,
+    }
+    return render_plan(machine.name, survey(store, machine, **options).steps)
+
+
+def survey(
+    store: Store,
+    machine: Machine,
+    *,
+    last: Machine | None = None,
+    contents: Mapping[str, bytes] | None = None,
+    become: Become,
+    report: Report,
+    replace_host_key: bool = False,
+    take_over: bool = False,
+) -> Surveyed:
+    """What a run would do. All that changes: the host gets the agent's bundle, the store the host's key.
+
+    `last`: the machine as it was brought to its host last; asked for, `since` is filled in. `contents`: of files that
+    are not in the store yet, by SHA-256."""
+    watch = _Watch(report)
+    with connect(store, machine, become, report, replace_host_key=replace_host_key) as connection:
+        tls = _certificates_so_far(store, machine)
+        spec = _spec(store, machine, tls, take_over=take_over, contents=contents)
+        args: dict[str, Any] = {
+            "spec": spec.to_json(),
+            "dry_run": True,
+        }
+        if last is not None:
+            before = _certificates_so_far(store, last)
+            args["last"] = _spec(store, last, before, take_over=take_over).to_json()
+        request = wire.request("apply", args)
+        run_agent(connection, build_bundle(), request, on_event=watch.event, deadline=APPLY_DEADLINE)
+    return watch.plan
+
+
+class _Watch:
+    """Keeps the plans that the agent tells, and passes on the rest."""
+
+    def __init__(self, report: Report) -> None:
+        self.plan = Surveyed(())
+        self._report = report
+
+    def event(self, message: Mapping[str, Any]) -> None:
+        kind = message.get("event")
+        if kind == "since":
+            self.plan = dataclasses.replace(self.plan, since=message["steps"])
+            return
+        if kind == "plan":
+            self.plan = dataclasses.replace(
+                self.plan, steps=message["steps"], unchanged=message.get("unchanged", ())
+            )
+        self._report.event(message)
+
+
+def _certificates_so_far(store: Store, machine: Machine) -> TlsSpec:
+    """Those that are there; what is not, is told so: nothing is made for a plan."""
     folder = store.path / "machines" / machine.name
     issued = server_problem(store.path / "certs", folder, server_names(machine)) != ""
     later = "(made by the run itself)"
     authority = store.path / "certs/ca.pem"
-    tls = TlsSpec(
+    return TlsSpec(
         ca=authority.read_text() if authority.is_file() else later,
         server=later if issued else (folder / "server.pem").read_text(),
         server_key=later if issued else (folder / "server-key.pem").read_text(),
     )
-    steps: list[Mapping[str, Any]] = []
-
-    def on_event(message: Mapping[str, Any]) -> None:
-        if message.get("event") == "plan":
-            steps.extend(message["steps"])
-        else:
-            report.event(message)
-
-    with connect(store, machine, become, report, replace_host_key=replace_host_key) as connection:
-        spec = _spec(store, machine, tls, take_over=take_over)
-        request = wire.request("apply", {"spec": spec.to_json(), "dry_run": True})
-        run_agent(connection, build_bundle(), request, on_event=on_event, deadline=APPLY_DEADLINE)
-    return render_plan(machine.name, steps)
 
 
 def connect(
@@ -139,23 +242,43 @@ def server_names(machine: Machine) -> tuple[str, ...]:
     return (machine.ip, machine.name, *machine.tls_san)
 
 
-def _spec(store: Store, machine: Machine, tls: TlsSpec, *, take_over: bool) -> Spec:
-    cluster, network = cluster_spec(store, machine), network_spec(store, machine)
-    return build_spec(machine, tls, cluster=cluster, network=network, take_over=take_over)
+def _spec(
+    store: Store,
+    machine: Machine,
+    tls: TlsSpec,
+    *,
+    take_over: bool,
+    contents: Mapping[str, bytes] | None = None,
+) -> Spec:
+    return build_spec(
+        machine,
+        tls,
+        files=file_specs(store, machine.name, machine.files, contents),
+        cluster=cluster_spec(store, machine),
+        network=network_spec(store, machine),
+        take_over=take_over,
+    )
 
 
-def _apply(connection: Connection, machine: Machine, spec: Spec, report: Report) -> dict[str, Any]:
+def _apply(
+    store: Store, connection: Connection, machine: Machine, spec: Spec, report: Report, *, hold: bool
+) -> tuple[dict[str, Any], Surveyed]:
     def need(files: list[dict[str, Any]]) -> None:
         for one in files:
-            source = package_path(machine, str(one["sha256"]))
+            source = content_path(store, machine.name, str(one["sha256"]))
+            if not source.is_file():
+                source = package_path(machine, str(one["sha256"]))
             size = source.stat().st_size
-            report.line(f"uploading {source.name} ({size / 1e6:.1f} MB)")
+            report.line(f"uploading {one['name']} ({size / 1e6:.1f} MB)")
             _upload(connection, source, str(one["path"]), size)
 
-    request = wire.request("apply", {"spec": spec.to_json(), "for": whoami()})
-    return run_agent(
-        connection, build_bundle(), request, on_event=report.event, need=need, deadline=APPLY_DEADLINE
+    watch = _Watch(report)
+    args = {"spec": spec.to_json(), "for": whoami(), "hold": hold}
+    request = wire.request("apply", args)
+    result = run_agent(
+        connection, build_bundle(), request, on_event=watch.event, need=need, deadline=APPLY_DEADLINE
     )
+    return result, watch.plan
 
 
 def _upload(connection: Connection, source: Path, path: str, size: int) -> None:

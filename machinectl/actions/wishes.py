@@ -16,6 +16,7 @@ from machinectl.model import Machine, SshAddress
 from machinectl_agent.spec import (
     ClusterStoreSpec,
     EngineSpec,
+    FileSpec,
     HostSpec,
     NetworkSpec,
     PackageFile,
@@ -130,21 +131,24 @@ def _includes(before: Any, asked: Any) -> bool:
     return bool(before == asked) or (before is None and asked in ({}, []))
 
 
+WISHES = ("engine", "host", "tls_san", "files")
+"""What a run brings to the host, of all that is remembered of a machine."""
+
+
 def resumed(machine: Machine) -> Machine:
-    """With the wishes of a provision that was killed: its host may have them already."""
+    """With the wishes of a run that was killed: its host may have them already."""
     if not machine.pending:
         return machine
-    pending = machine.pending
-    return dataclasses.replace(
-        machine, engine=pending["engine"], tls_san=tuple(pending["tls_san"]), pending={}
-    )
+    found = {name: machine.pending[name] for name in WISHES if name in machine.pending}
+    for name in ("tls_san", "files"):
+        if name in found:
+            found[name] = tuple(found[name])
+    return dataclasses.replace(machine, pending={}, **found)
 
 
 def pending(machine: Machine, wanted: Machine) -> Machine:
     """The machine as it is remembered while new wishes are on their way to its host."""
-    return dataclasses.replace(
-        machine, pending={"engine": dict(wanted.engine), "tls_san": list(wanted.tls_san)}
-    )
+    return dataclasses.replace(machine, pending={name: getattr(wanted, name) for name in WISHES})
 
 
 def changed(machine: Machine, engine: Mapping[str, Any], tls_san: Sequence[str]) -> Machine:
@@ -203,6 +207,7 @@ def build_spec(
     machine: Machine,
     tls: TlsSpec,
     *,
+    files: Sequence[FileSpec] = (),
     cluster: ClusterStoreSpec | None = None,
     network: NetworkSpec | None = None,
     take_over: bool = False,
@@ -217,7 +222,9 @@ def build_spec(
         name=machine.name,
         engine=EngineSpec(**engine, packages=packages, port=machine.engine_port, listen=listen),
         tls=tls,
-        host=HostSpec(**machine.host),
+        host=HostSpec(**{**machine.host, "packages": tuple(machine.host.get("packages", ()))}),
         take_over=take_over,
         network=network,
+        files=tuple(files),
+        controller=hashlib.sha256(tls.ca.encode()).hexdigest()[:16],
     )
