@@ -113,7 +113,8 @@ def serve_request(verb: str) -> int:
 def _apply(session: Session, args: Mapping[str, Any]) -> Dict[str, Any]:
     """args: spec (spec.py), dry_run, hold (do nothing where dockerd would be interrupted), last (with dry_run: the
     spec of the last apply, whose plan tells what has been changed on the host since), for (who runs the
-    controller) → facts, changed, held, engine_version."""
+    controller) → facts, changed, held, engine_version, stopped (by whose wish dockerd is down; empty: it runs)."""
+    from machinectl_agent.engine.stopped import whose_wish  # noqa: PLC0415 - `facts` needs none of it
     from machinectl_agent.phases.order import PHASES  # noqa: PLC0415 - `facts` needs none of them
     from machinectl_agent.provisioners.installed import engine_version  # noqa: PLC0415
     from machinectl_agent.runner import apply, make_plan, plan_event  # noqa: PLC0415
@@ -141,7 +142,7 @@ def _apply(session: Session, args: Mapping[str, Any]) -> Dict[str, Any]:
         work = Work(host, session.log, session.need)
         changed = apply(work, context, PHASES, session.emit, hold=bool(args.get("hold")))
     result = {"changed": changed or 0, "held": changed is None, "engine_version": engine_version(host)}
-    return {"facts": facts.to_json(), **result}
+    return {"facts": facts.to_json(), "stopped": whose_wish(host), **result}
 
 
 def _spec(document: Mapping[str, Any]) -> Spec:
@@ -163,9 +164,16 @@ def _etcd(session: Session, args: Mapping[str, Any]) -> Dict[str, Any]:
     return apply_etcd(Work(Host(), session.log, session.need), args, session.emit)
 
 
+def _power(session: Session, args: Mapping[str, Any]) -> Dict[str, Any]:
+    from machinectl_agent.power import power  # noqa: PLC0415 - the others need none of it
+
+    return power(Work(Host(), session.log, session.need), args, session.emit)
+
+
 _VERBS: Dict[str, Callable[[Session, Mapping[str, Any]], Dict[str, Any]]] = {
     "apply": _apply,
     "etcd": _etcd,
     "facts": lambda _session, _args: gather(Host()).to_json(),
+    "power": _power,
     "upgrade": _upgrade,
 }

@@ -23,6 +23,7 @@ COMMANDS: tuple[tuple[str, str, str, bool], ...] = (
     ("etcd", "machinectl.cli.etcd", "the store that networks need: deploy, status, backup, …", False),
     ("inspect", "machinectl.cli.inspect", "print all that is known about a machine, as JSON", False),
     ("ip", "machinectl.cli.ip", "print machines' addresses", True),
+    ("kill", "machinectl.cli.kill", "stop engines at once, by SIGKILL", False),
     ("lab", "machinectl.cli.lab", "real systemd hosts on this Linux machine, to try things on", False),
     ("ls", "machinectl.cli.ls", "list machines", False),
     (
@@ -32,9 +33,12 @@ COMMANDS: tuple[tuple[str, str, str, bool], ...] = (
         False,
     ),
     ("provision", "machinectl.cli.provision", "bring machines to what was asked for, again", False),
+    ("restart", "machinectl.cli.restart", "reboot hosts and wait for their engines", False),
     ("rm", "machinectl.cli.rm", "forget machines (their hosts are left as they are)", False),
     ("ssh", "machinectl.cli.ssh", "log into a machine, or run a command on it", False),
+    ("start", "machinectl.cli.start", "start engines that were stopped", False),
     ("status", "machinectl.cli.status", "print Running, Stopped, Timeout or Error", False),
+    ("stop", "machinectl.cli.stop", "stop engines; they stay stopped until start", False),
     ("url", "machinectl.cli.url", "print the URLs of machines' engines", True),
     ("version", "machinectl.cli.version", "print machinectl's version, or a machine's engine version", False),
 )

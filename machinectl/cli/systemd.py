@@ -9,12 +9,12 @@ from machinectl.errors import UsageError
 # fmt: off
 VERBS = (
     "bind", "cancel-transfer", "cat", "clean", "clone", "copy-from", "copy-to", "disable", "edit", "enable",
-    "export-raw", "export-tar", "image-status", "import-fs", "import-raw", "import-tar", "kill", "list",
+    "export-raw", "export-tar", "image-status", "import-fs", "import-raw", "import-tar", "list",
     "list-images", "list-transfers", "login", "poweroff", "pull-raw", "pull-tar", "read-only", "reboot",
-    "remove", "rename", "set-limit", "shell", "show", "show-image", "start", "terminate",
+    "remove", "rename", "set-limit", "shell", "show", "show-image", "terminate",
 )
 # fmt: on
-"""machinectl(1) of systemd 257, less what we have under the same name (status)."""
+"""machinectl(1) of systemd 257, less what we have under the same names (kill, start, status)."""
 
 _ELF = b"\x7fELF"
 

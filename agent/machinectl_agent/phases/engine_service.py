@@ -10,7 +10,7 @@ import json
 from dataclasses import dataclass
 from typing import Any, List, Mapping
 
-from machinectl_agent.engine import api, cluster_store, daemon_json, known_good, loaded, unit
+from machinectl_agent.engine import api, cluster_store, daemon_json, known_good, loaded, stopped, unit
 from machinectl_agent.host import Host
 from machinectl_agent.phases.base import Context, Step, Work
 from machinectl_agent.problems import Problem
@@ -33,6 +33,8 @@ class Seen:
     """The running dockerd keeps containers alive over its own restart."""
     containers: int
     """Running ones."""
+    stopped: bool = False
+    """`machinectl stop` wished it to stay down."""
 
     @property
     def active(self) -> bool:
@@ -56,6 +58,7 @@ class EngineServicePhase:
             live_restore_wanted=bool(wanted.document.get("live-restore")),
             live_restore=bool(engine.get("LiveRestoreEnabled")),
             containers=int(engine.get("ContainersRunning", 0)),
+            stopped=stopped.wished_stopped(host),
         )
 
     def plan(self, seen: Seen, context: Context) -> List[Step]:
@@ -68,6 +71,10 @@ class EngineServicePhase:
             )
         if seen.unit.get("LoadState") not in ("loaded", None):
             return [Step(f"{self.name}/start", "+ after install: enable and start docker.service", start)]
+        if seen.stopped and not seen.active:
+            return []  # it loads what the other phases have written when it is started
+        if seen.stopped:
+            steps.append(Step(f"{self.name}/forget", "~ forget that the engine was stopped: it runs", forget))
         if seen.unit.get("UnitFileState") != "enabled":
             steps.append(Step(f"{self.name}/enable", "+ enable docker.service at boot", enable))
         verdict, reason = seen.loaded.verdict, seen.loaded.reason
@@ -111,6 +118,11 @@ def enable(work: Work) -> None:
     """The socket as well, where the unit has one: `fd://` takes dockerd's unix socket from it."""
     socket = ("docker.socket",) if work.host.run("systemctl", "cat", "docker.socket", deadline=20).ok else ()
     work.host.must("systemctl", "enable", unit.UNIT, *socket, deadline=60)
+
+
+def forget(work: Work) -> None:
+    """Somebody has started it on the host."""
+    stopped.forget_stopped(work.host)
 
 
 def start(work: Work) -> None:
