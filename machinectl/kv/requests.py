@@ -56,7 +56,7 @@ def key_value(found: Any) -> KeyValue:
 
 def txn_result(found: Any) -> TxnResult:
     answers = tuple(tuple(key_value(kv) for kv in one.response_range.kvs) for one in found.responses)
-    return TxnResult(found.succeeded, found.header.revision, answers)
+    return TxnResult(found.succeeded, found.header.revision, answers, found.header.cluster_id)
 
 
 def status(found: Any) -> MemberStatus:

@@ -327,6 +327,8 @@ def test_a_restored_backup_makes_new_snapshots(kind, members, tmp_path, follow, 
         cluster.restore(tmp_path / "backup")
         reader.wait(lambda: len(reader.snapshots()) == 4, 20)
         assert [one.key for one in reader.snapshots("/a/")[1].items] == ["/a/old"]
+        assert [one.restored for one in reader.snapshots("/a/")] == [False, True]
+        assert all(one.cluster for one in reader.snapshots())
         put_surely(writer, "/a/newer", b"")
         reader.wait(lambda: len(reader.changes()) == 2)
         assert reader.changes()[-1].key == "/a/newer"

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import json
 import socket
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -29,7 +31,8 @@ from machinectl_agent.network.records import (
     encode,
 )
 from machinectl_agent.network.settings import Settings, load
-from machinectl_agent.network.view import View
+from machinectl_agent.network.settling import Here, Settling
+from machinectl_agent.network.view import HOLD, View
 from machinectl_agent.network.worker import Worker
 from machinectl_agent.problems import Problem
 
@@ -130,11 +133,132 @@ class TestView:
         view.apply(Change(self.layout.alives, self.layout.alives + "m1", b"", 2))
         assert view.dead() == set()
 
+    def restored(self, view, prefix, **records):
+        items = tuple(KeyValue(prefix + name, encode(one)) for name, one in records.items())
+        return view.apply(Snapshot(prefix, 3, items, cluster=2, restored=True))
+
+    def known(self, clock=time.monotonic):
+        """Two living machines, an endpoint each."""
+        layout, view = self.layout, View(self.layout, clock)
+        machines = {one: MachineRecord(one, one, f"10.0.0.{one[1]}") for one in ("m1", "m2")}
+        other = dataclasses.replace(ENDPOINT, id="e2" * 32, machine="m2", ip="10.77.1.3")
+        for prefix, records in (
+            (layout.machines, machines),
+            (layout.networks, {NETWORK.id: NETWORK}),
+            (layout.endpoints(NETWORK.id), {ENDPOINT.id: ENDPOINT, other.id: other}),
+        ):
+            view.apply(dataclasses.replace(self.snapshot(prefix, **records), cluster=1))
+        for one in machines:
+            view.apply(Change(layout.alives, layout.alives + one, b"", 8))
+            view.apply(Change(layout.settled, layout.settled + one, b"1", 9))
+        return view, machines, other
+
+    def test_after_a_restore_what_was_known_counts_until_all_have_put_back_theirs(self):
+        view, machines, other = self.known()
+        layout, prefix = self.layout, self.layout.endpoints(NETWORK.id)
+        stale = dataclasses.replace(ENDPOINT, id="e3" * 32, ip=other.ip)
+        moved = self.restored(view, layout.machines, m1=machines["m1"])
+        assert moved and moved.kind == "restored"
+        assert self.restored(view, prefix, **{ENDPOINT.id: ENDPOINT, stale.id: stale})
+        view.apply(Snapshot(layout.settled, 3, (KeyValue(layout.settled + "m1", b"1"),), 2, restored=True))
+        assert view.is_holding and view.unsettled() == ["m1", "m2"] and view.dump() is None
+        assert view.endpoints(NETWORK.id) == [ENDPOINT, other]
+        assert view.registered("m2") is None and view.vtep("m2") == "10.0.0.2"
+        assert not view.wait_settled(2, 0.01)
+        view.apply(Change(prefix, prefix + stale.id, None, 4))
+        view.apply(Change(layout.settled, layout.settled + "m1", b"2", 5))
+        view.apply(Change(layout.machines, layout.machines + "m2", encode(machines["m2"]), 6))
+        view.apply(Change(prefix, prefix + other.id, encode(other), 7))
+        assert view.unsettled() == ["m2"]
+        view.apply(Change(layout.settled, layout.settled + "m2", b"2", 8))
+        assert view.unsettled() == []
+        assert [one.kind for one in view.release()] == ["machines", "endpoints"]
+        assert not view.is_holding and view.wait_settled(2, 0.01)
+        assert view.endpoints(NETWORK.id) == [ENDPOINT, other]
+
+    def test_a_machine_that_says_nothing_is_not_waited_for_for_ever(self):
+        now = [0.0]
+        view, machines, _ = self.known(lambda: now[0])
+        self.restored(view, self.layout.machines, **machines)
+        self.restored(view, self.layout.endpoints(NETWORK.id))
+        now[0] = HOLD - 1
+        assert view.unsettled() == ["m1", "m2"]
+        now[0] = HOLD
+        assert view.unsettled() == []
+        view.release()
+        assert view.endpoints(NETWORK.id) == []
+
+    def test_what_the_process_before_knew_counts_until_etcd_is_heard(self):
+        view, machines, other = self.known()
+        found = view.dump()
+        layout, again = self.layout, View(self.layout)
+        again.load(found)
+        prefix = layout.endpoints(NETWORK.id)
+        assert again.endpoints(NETWORK.id) == [ENDPOINT, other]
+        assert again.has(prefix) and not again.knows(prefix)
+        assert again.vtep("m2") == "10.0.0.2"
+        # the same cluster: what it says replaces it
+        again.apply(dataclasses.replace(self.snapshot(layout.machines, m1=machines["m1"]), cluster=1))
+        again.apply(dataclasses.replace(self.snapshot(prefix, **{other.id: other}), cluster=1))
+        assert again.endpoints(NETWORK.id) == [other] and set(again.machines()) == {"m1"}
+        # another one: it was restored while nobody listened
+        third = View(self.layout)
+        third.load(found)
+        third.apply(dataclasses.replace(self.snapshot(layout.machines, m1=machines["m1"]), cluster=2))
+        assert third.is_holding and set(third.machines()) == {"m1", "m2"}
+
     def test_waiting_for_a_snapshot(self):
         view = View(self.layout)
         assert not view.wait_for(self.layout.networks, 0.01)
         threading.Timer(0.05, view.apply, [Snapshot(self.layout.networks, 1, ())]).start()
         assert view.wait_for(self.layout.networks, 5)
+
+
+class TestSettling:
+    """Claims in a cluster that is restored at the same moment."""
+
+    class Registry:
+        def __init__(self, view):
+            self.view = view
+            self.cluster = 1
+            self.claims = []
+
+        def claim(self):
+            self.claims.append(self.cluster)
+            return f"10.77.1.{len(self.claims)}/24"
+
+    def test_what_the_restored_cluster_gave_too_early_is_given_back(self):
+        layout = Layout("/x/")
+        view = View(layout)
+        machine = KeyValue(layout.machine("m1"), encode(MachineRecord("m1", "a", "10.0.0.1")))
+        view.apply(Snapshot(layout.machines, 9, (machine,), 1))
+        view.apply(Change(layout.alives, layout.alive("m1"), b"", 9))
+        registry, undone = self.Registry(view), []
+        settling = Settling(view, registry, patience=0.2)
+        assert settling.ask(registry.claim, undone.append) == "10.77.1.1/24"
+        # etcd is another one already, and the watch has not seen it
+        registry.cluster = 2
+        with pytest.raises(Problem, match="restored from a backup"):
+            settling.ask(registry.claim, undone.append)
+        assert undone == ["10.77.1.2/24"]
+        view.apply(Snapshot(layout.machines, 3, (machine,), 2, restored=True))
+        with pytest.raises(Problem) as caught:
+            settling.ask(registry.claim, undone.append)
+        assert caught.value.why == "still missing: a"
+        assert len(undone) == 1, "nothing is asked for while others may miss something"
+        threading.Timer(0.05, view.release).start()
+        assert settling.ask(registry.claim, undone.append) == "10.77.1.3/24"
+
+    def test_the_endpoints_of_the_moment(self, tmp_path):
+        ledger = Ledger(str(tmp_path / "l"))
+        here = Here(ledger)
+        assert len(here) == 0 and ENDPOINT.id not in here
+        ledger.put_endpoint(ENDPOINT)
+        assert (
+            list(here.values()) == [ENDPOINT]
+            and here[ENDPOINT.id] == ENDPOINT
+            and list(here) == [ENDPOINT.id]
+        )
 
 
 def test_a_replica_and_back():

@@ -42,6 +42,8 @@ class _Followed:
         self.prefix = prefix
         self.revision: Optional[int] = None
         """Handed out up to here; None: a Snapshot is due."""
+        self.restored = False
+        """The store went back since its last Snapshot."""
 
 
 class _Watches:
@@ -160,7 +162,9 @@ class Follower:
                 page = self._source.snapshot(one.prefix)
                 if self._is_wanted(one):
                     one.revision = page.revision
-                    yield Snapshot(one.prefix, page.revision, page.items)
+                    restored, one.restored = one.restored, False
+                    cluster = self._position.cluster if self._position else 0
+                    yield Snapshot(one.prefix, page.revision, page.items, cluster, restored)
         wanted = [one for one in wanted if one.revision is not None]
         if not wanted:
             return  # all of them were removed meanwhile
@@ -179,6 +183,7 @@ class Follower:
         known = max(before.revision, *(one.revision or 0 for one in wanted))
         if position.revision < known or position.cluster != before.cluster or position.term < before.term:
             for one in wanted:
+                one.restored = one.restored or one.revision is not None
                 one.revision = None
 
     def _read(self, stream: Stream, wanted: Sequence[_Followed]) -> Iterator[Optional[WatchItem]]:

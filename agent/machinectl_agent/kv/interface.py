@@ -105,6 +105,8 @@ class TxnResult:
     ok: bool
     revision: int
     answers: Tuple[Tuple[KeyValue, ...], ...]
+    cluster: int = 0
+    """Id of the cluster that answered: another one after a restored backup. 0: not known."""
 
 
 @dataclass(frozen=True)
@@ -114,6 +116,10 @@ class Snapshot:
     prefix: str
     revision: int
     items: Tuple[KeyValue, ...]
+    cluster: int = 0
+    """Id of the cluster that this comes from; 0: not known."""
+    restored: bool = False
+    """A backup was restored since what was said of this prefix before: this may be older than that."""
 
 
 @dataclass(frozen=True)

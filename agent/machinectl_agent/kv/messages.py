@@ -78,7 +78,8 @@ def txn_result(found: Message) -> TxnResult:
     answers: List[Tuple[KeyValue, ...]] = [
         key_values(one.get("response_range") or {}) for one in found.get("responses", ())
     ]
-    return TxnResult(bool(found.get("succeeded")), revision(found), tuple(answers))
+    cluster = int(found.get("header", {}).get("cluster_id", 0))
+    return TxnResult(bool(found.get("succeeded")), revision(found), tuple(answers), cluster)
 
 
 def status(found: Message) -> MemberStatus:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import secrets
 import time
+from functools import partial
 from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence, Tuple
 
 from machinectl_agent.engine.api import ApiError
@@ -204,7 +205,10 @@ class Admin:
         try:
             for subnet, v6 in wanted:
                 inner = _inside(ranges, subnet)
-                pool = registry.request_pool(subnet, inner, v6=v6, avoid=routed_subnets())
+                pool = self._core.settling.ask(
+                    partial(registry.request_pool, subnet, inner, v6=v6, avoid=routed_subnets()),
+                    lambda made: registry.release_pool(made.subnet),
+                )
                 pools.append(Pool(pool.subnet, pool.range))
                 gateway = registry.request_address(
                     pool.subnet, _inside(gateways, pool.subnet), kind="gateway"

@@ -13,6 +13,7 @@ from machinectl_agent.network.ledger import Ledger
 from machinectl_agent.network.records import Layout, NetworkRecord
 from machinectl_agent.network.registry.registry import Registry
 from machinectl_agent.network.settings import Settings
+from machinectl_agent.network.settling import Settling
 from machinectl_agent.network.view import View
 
 
@@ -24,6 +25,7 @@ class Core:
     journal: Journal
     layout: Layout
     registry: Registry
+    settling: Settling
     ledger: Ledger
     view: View
     fabric: Fabric

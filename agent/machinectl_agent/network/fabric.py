@@ -147,7 +147,7 @@ class Fabric:
             self._zone.set_dead(self._view.dead())
             for network in self.local():
                 self.sync(network)
-        else:
+        elif moved.kind == "alive":
             self._zone.set_dead(self._view.dead())
 
     def repair(self, network: str, endpoints: Callable[[], Iterable[str]]) -> int:

@@ -23,6 +23,8 @@ class Follower:
         self._journal = journal
         self._followed: Set[str] = set()
         self._lock = threading.Lock()
+        self._applying = threading.Lock()
+        """Held from a change of the view until it is in kernel and DNS."""
         self.trouble = ""
         """How etcd is away; empty: it is not."""
         self.on_moved: Callable[[Moved], None] = lambda _moved: None
@@ -33,7 +35,8 @@ class Follower:
 
     def start(self) -> None:
         layout = self._layout
-        for prefix in (layout.machines, layout.alives, layout.networks, layout.probes):
+        # machines first: by their snapshot the view sees that a backup was restored
+        for prefix in (layout.machines, layout.alives, layout.settled, layout.networks, layout.probes):
             self._watch.add(prefix)
         threading.Thread(target=self.run, name="follower", daemon=True).start()
 
@@ -62,14 +65,37 @@ class Follower:
             if item.prefix == self._layout.probes:
                 self.on_probe(item)
                 continue
-            moved = self._view.apply(item)
-            if moved is None or (moved.kind == "endpoints" and moved.network not in self._followed):
-                continue
-            try:
-                self._fabric.follow(moved)
-                self.on_moved(moved)
-            except Exception as error:  # one bad change must not end the following of all others
-                self._journal.say("error", f"a fault of the agent's own while it followed etcd: {error!r}")
+            with self._applying:
+                was_holding = self._view.is_holding
+                moved = self._view.apply(item)
+                if moved and moved.kind == "restored":
+                    if not was_holding:
+                        self._journal.say(
+                            "warning", "etcd was restored from a backup: what was known counts for now"
+                        )
+                        self.on_moved(moved)
+                elif moved:
+                    self._program(moved)
+            self.release_if_settled()
+
+    def release_if_settled(self) -> None:
+        """After a restore: etcd's word counts again as soon as all machines have put back what they have, or that
+        takes too long."""
+        with self._applying:
+            if not self._view.is_holding or self._view.unsettled():
+                return
+            for moved in self._view.release():
+                self._program(moved)
+        self._journal.say("notice", "etcd knows again what the machines have")
+
+    def _program(self, moved: Moved) -> None:
+        if moved.kind == "endpoints" and moved.network not in self._followed:
+            return
+        try:
+            self._fabric.follow(moved)
+            self.on_moved(moved)
+        except Exception as error:  # one bad change must not end the following of all others
+            self._journal.say("error", f"a fault of the agent's own while it followed etcd: {error!r}")
 
     def _say(self, text: str) -> None:
         if text and not self.trouble:

@@ -40,8 +40,10 @@ class Ipam:
         network = str((request.get("Options") or {}).get(ID_OPTION, ""))
         if subnet and not self._core.engine_up and self._is_known(subnet):
             return {"PoolID": subnet, "Pool": subnet, "Data": {}}
-        pool = self._core.registry.request_pool(
-            subnet, inner, v6=bool(request.get("V6")), network=network, avoid=routed_subnets()
+        registry, v6 = self._core.registry, bool(request.get("V6"))
+        pool = self._core.settling.ask(
+            lambda: registry.request_pool(subnet, inner, v6=v6, network=network, avoid=routed_subnets()),
+            lambda made: registry.release_pool(made.subnet),
         )
         return {"PoolID": pool.subnet, "Pool": pool.subnet, "Data": {}}
 
@@ -55,8 +57,10 @@ class Ipam:
         length = ipaddress.ip_network(subnet).prefixlen
         if address and not self._core.engine_up and self._is_known(subnet):
             return {"Address": f"{address}/{length}", "Data": {}}
-        found = self._core.registry.request_address(
-            subnet, address, kind=self._kind(kind, subnet, address), token=secrets.token_hex(8)
+        registry, kind = self._core.registry, self._kind(kind, subnet, address)
+        found = self._core.settling.ask(
+            lambda: registry.request_address(subnet, address, kind=kind, token=secrets.token_hex(8)),
+            lambda made: registry.release_address(subnet, made.partition("/")[0]),
         )
         return {"Address": found, "Data": {}}
 

@@ -18,8 +18,12 @@ from machinectl_agent.network.core import Core
 from machinectl_agent.network.engine import DockerNetwork
 from machinectl_agent.network.names import Names, parse_container
 from machinectl_agent.network.records import EndpointRecord, MachineRecord, NetworkRecord
+from machinectl_agent.network.settling import Here
 from machinectl_agent.problems import Problem
 from machinectl_agent.version import __version__
+
+RETRY = 1.0
+"""Seconds between two reconciles while etcd does not know all again after a restore."""
 
 GRACE = 30.0
 """Seconds that an endpoint may be on its way: dockerd lists it some time after CreateEndpoint."""
@@ -59,6 +63,9 @@ class Reconcile:
                     done[name] = f"{name}: {error}"
                     self._core.journal.say("note", f"reconcile: {name}: {error}")
             self._core.wake("")
+            self._core.follower.release_if_settled()
+            if self._core.view.is_holding:
+                threading.Timer(RETRY, self._core.reconcile).start()
             done["seconds"] = round(time.time() - began, 3)
             self.last = done
             return done
@@ -72,7 +79,7 @@ class Reconcile:
         moved = vtep != core.fabric.vtep
         core.fabric.vtep = vtep
         record = MachineRecord(id=settings.id, name=settings.name, vtep=vtep, agent=__version__)
-        if core.view.machines().get(settings.id) != record:
+        if core.view.registered(settings.id) != record:
             core.registry.register(record)
         return f"moved to {vtep}" if moved else ""
 
@@ -158,7 +165,7 @@ class Reconcile:
                 continue
             core.fabric.ensure(record, force=True)
             changes += core.fabric.repair(network, partial(self._endpoints, network))
-            if core.view.knows(core.layout.endpoints(network)):
+            if core.view.has(core.layout.endpoints(network)):
                 changes += core.fabric.sync(network)
         self._sweep(wanted)
         return changes
@@ -188,8 +195,14 @@ class Reconcile:
         if not core.engine_up:
             # Docker has the last word on what is ours, and it can't be asked now
             return "dockerd is away"
-        local = {one.record.id: one.record for one in core.ledger.endpoints()}
-        collected = core.registry.collect(local, networks=core.ledger.networks())
+        view, machine = core.view, core.settings.id
+        cluster, is_holding = view.cluster, view.is_holding
+        # after a restore nothing is on its way: what is older than all of us is freed at once
+        grace = {"grace": 0.0} if is_holding else {}
+        collected = core.registry.collect(Here(core.ledger), networks=core.ledger.networks(), **grace)
         for conflict in collected.conflicts:
-            core.journal.say("error", f"reconcile: {conflict}")
+            core.journal.say("note" if is_holding else "error", f"reconcile: {conflict}")
+        # what another machine has to free first is put back with the next one
+        if not (is_holding and collected.conflicts) and cluster and not view.has_settled(machine):
+            core.registry.settle(cluster)
         return str(collected)

@@ -2,6 +2,7 @@
 
     machines/ID                 MachineRecord     static; the VTEP address of a machine is here and nowhere else
     alive/ID                    (empty)           on a lease: the machine's agent is running
+    settled/ID                  cluster id        the machine has put into this cluster what it has (settling.py)
     names/machine/NAME          ID
     networks/ID                 NetworkRecord     ID is the Docker network id on the machine that made it first
     names/network/NAME          ID
@@ -131,6 +132,7 @@ class Layout:
         self.prefix = prefix if prefix.endswith("/") else prefix + "/"
         self.machines = f"{self.prefix}machines/"
         self.alives = f"{self.prefix}alive/"
+        self.settled = f"{self.prefix}settled/"
         self.machine_names = f"{self.prefix}names/machine/"
         self.networks = f"{self.prefix}networks/"
         self.network_names = f"{self.prefix}names/network/"
@@ -143,6 +145,9 @@ class Layout:
 
     def alive(self, machine: str) -> str:
         return self.alives + machine
+
+    def settles(self, machine: str) -> str:
+        return self.settled + machine
 
     def machine_name(self, name: str) -> str:
         return self.machine_names + name

@@ -45,6 +45,7 @@ from machinectl_agent.network.records import Layout
 from machinectl_agent.network.registry.registry import Registry
 from machinectl_agent.network.replicate import Replicate
 from machinectl_agent.network.settings import RESOLVER, Settings, load
+from machinectl_agent.network.settling import Settling
 from machinectl_agent.network.view import Moved, View
 from machinectl_agent.network.worker import Worker
 from machinectl_agent.problems import Problem
@@ -101,18 +102,20 @@ class Service:
         self._zone = zone
         fabric = Fabric(settings.id, view, zone, self._dns, Vxlan(port=settings.port), journal)
         follower = Follower(self._kv.watch(), layout, view, fabric, journal)
+        registry = Registry(
+            self._kv,
+            layout,
+            settings.id,
+            pools=settings.pools,
+            pool_size=settings.pool_size,
+            patience=settings.patience,
+        )
         self.core = core = Core(
             settings=settings,
             journal=journal,
             layout=layout,
-            registry=Registry(
-                self._kv,
-                layout,
-                settings.id,
-                pools=settings.pools,
-                pool_size=settings.pool_size,
-                patience=settings.patience,
-            ),
+            registry=registry,
+            settling=Settling(view, registry),
             ledger=Ledger(settings.ledger),
             view=view,
             fabric=fabric,
@@ -180,7 +183,7 @@ class Service:
     def _moved(self, moved: Moved) -> None:
         if moved.kind == "networks":
             self.core.wake(moved.network)
-        if moved.kind == "machines" and moved.whole:
+        if moved.kind == "restored" or (moved.kind == "machines" and moved.whole):
             self.core.reconcile()
 
     def _tick(self) -> None:

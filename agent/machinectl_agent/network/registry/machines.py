@@ -52,6 +52,11 @@ class Machines:
         """Raises NameTaken."""
         self._store.settle(lambda: self._register(record))
 
+    def settle(self, cluster: int) -> None:
+        """All that we have is in this cluster."""
+        store, key = self._store, self._store.layout.settles(self._store.machine)
+        store.patiently(lambda: store.txn([], [Put(key, str(cluster).encode())]))
+
     def all(self) -> List[MachineRecord]:
         return parsed_all(MachineRecord, self._store.range(self._store.layout.machines).items)
 
@@ -145,6 +150,7 @@ class Machines:
         deletes: List[Operation] = [
             Delete(layout.machine(machine)),
             Delete(layout.alive(machine)),
+            Delete(layout.settles(machine)),
         ]
         if record:
             name_key = layout.machine_name(record.name)

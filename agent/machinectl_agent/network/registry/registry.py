@@ -57,7 +57,7 @@ class Registry:
         """`machine`: its id. `pools`: CIDRs that subnets of prefix length `pool_size` are chosen from, IPv6 ones
         always of 64; for a family without one the default. `clock`: seconds, for what waits between two calls."""
         self._machine = machine
-        store = Store(kv, layout, machine, patience=patience, clock=clock)
+        self._store = store = Store(kv, layout, machine, patience=patience, clock=clock)
         self._pools = Pools(store, pools, pool_size)
         self._addresses = Addresses(store)
         self._networks = Networks(store)
@@ -65,6 +65,15 @@ class Registry:
         self._machines = Machines(store, self._networks)
         self._collect = Collect(store, self._pools, self._networks, self._endpoints, clock)
         self._collecting = threading.Lock()
+
+    @property
+    def cluster(self) -> int:
+        """Id of the cluster that carried out the last transaction; 0: none yet."""
+        return self._store.cluster
+
+    def settle(self, cluster: int) -> None:
+        """Says that all that this machine has is in this cluster."""
+        self._machines.settle(cluster)
 
     def register(self, record: MachineRecord) -> None:
         """New, renamed, or with another VTEP. Raises NameTaken."""

@@ -49,6 +49,8 @@ class Store:
         self.layout = layout
         self.machine = machine
         self.memory = Memory(clock)
+        self.cluster = 0
+        """Id of the cluster that carried out the last transaction."""
         self._kv = kv
         self._patience = patience
 
@@ -83,7 +85,9 @@ class Store:
     def txn(
         self, compares: Sequence[Compare], then: Sequence[Operation], otherwise: Sequence[Operation] = ()
     ) -> TxnResult:
-        return self._kv.txn(compares, then, otherwise, deadline=TRY)
+        done = self._kv.txn(compares, then, otherwise, deadline=TRY)
+        self.cluster = done.cluster
+        return done
 
     def get(self, key: str) -> Optional[KeyValue]:
         return self._kv.get(key, deadline=TRY)

@@ -1,0 +1,98 @@
+"""etcd restored from an older snapshot under running containers: packets go on, and what was made since is back."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from tests.lab.network_cluster import make_cluster, until
+
+pytestmark = [pytest.mark.lab, pytest.mark.timeout(600)]
+
+
+@pytest.fixture(scope="module")
+def cluster(make_host, new_controller, busybox, lab):
+    hosts = [make_host("rs0", "bookworm"), make_host("rs1", "trixie")]
+    yield make_cluster(new_controller(), hosts, busybox)
+    lab.down([host.name for host in hosts])
+
+
+def run(cluster, number, name, network, more=""):
+    words = f"run -d --name {name} --network {network} {more} busybox sleep infinity"
+    cluster.docker(cluster.names[number], words)
+    return cluster.address(cluster.names[number], name, network)
+
+
+def begin_pings(cluster, number, container, address):
+    """Ten packets a second."""
+    words = f"sh -c 'ping -i 0.1 -W 1 {address} > /tmp/{address} 2>&1'"
+    cluster.docker(cluster.names[number], f"exec -d {container} {words}")
+
+
+def end_pings(cluster, number, container, address):
+    """How many were sent and how many answered."""
+    name = cluster.names[number]
+    cluster.docker(name, f"exec {container} killall -INT ping", check=False)
+    found = until(
+        lambda: cluster.docker(name, f"exec {container} grep transmitted /tmp/{address}", check=False).stdout
+    )
+    return int(found.split()[0]), int(found.split()[3])
+
+
+def endpoints(cluster, network):
+    """Name → address, as etcd has it."""
+    found = cluster.ask(cluster.names[0], "network", name=network)["network"]["endpoints"]
+    return {one["name"]: one["ip"] for one in found}
+
+
+def test_containers_and_networks_made_since_the_copy_are_back(cluster, tmp_path):
+    first, second = cluster.names
+    controller = cluster.controller
+    controller.run("network", "create", "demo")
+    until(lambda: all("demo" in cluster.networks(name) for name in cluster.names))
+    wanted = {"old": run(cluster, 0, "old", "demo")}
+    left = run(cluster, 0, "left", "demo")
+    until(lambda: set(endpoints(cluster, "demo")) == {"old", "left"})
+    controller.run("etcd", "backup", tmp_path / "etcd.db")
+
+    # since: one container gone, its address another's on the other machine; new ones; a network with, one without any
+    cluster.docker(first, "rm -f left")
+    wanted["heir"] = run(cluster, 1, "heir", "demo", f"--ip {left}")
+    wanted["new"] = run(cluster, 1, "new", "demo")
+    controller.run("network", "create", "young")
+    controller.run("network", "create", "empty")
+    until(lambda: all({"young", "empty"} <= set(cluster.networks(name)) for name in cluster.names))
+    young = {"one": run(cluster, 0, "one", "young"), "two": run(cluster, 1, "two", "young")}
+    until(lambda: set(endpoints(cluster, "demo")) == set(wanted))
+    until(lambda: cluster.works(first, "exec old ping -c 1 -W 1 heir"))
+    until(lambda: cluster.works(first, "exec one ping -c 1 -W 1 two"))
+    for source, address in (("old", wanted["heir"]), ("one", young["two"])):
+        begin_pings(cluster, 0, source, address)
+
+    controller.run("etcd", "restore", "--yes", tmp_path / "etcd.db")
+
+    # at once: nobody gets an address that somebody has
+    made = {}
+    for number in (0, 1, 0, 1):
+        name = f"next{len(made)}"
+        # pings go on meanwhile
+        made[name] = run(cluster, number, name, "demo")
+    assert len({*made.values(), *wanted.values()}) == len(made) + len(wanted)
+    until(lambda: endpoints(cluster, "demo") == {**wanted, **made}, 20.0)
+    until(lambda: endpoints(cluster, "young") == young, 20.0)
+    until(lambda: all("empty" not in cluster.networks(name) for name in cluster.names), 20.0)
+    for source, address in (("old", wanted["heir"]), ("one", young["two"])):
+        sent, received = end_pings(cluster, 0, source, address)
+        assert sent > 20
+        assert received == sent
+    for name in ("new", "heir", "next3"):
+        assert cluster.works(first, f"exec old ping -c 1 -W 1 {name}"), name
+    assert not cluster.works(first, "exec old nslookup left")
+    assert cluster.works(second, "exec two ping -c 1 -W 1 one")
+
+
+def test_the_doctor_finds_nothing(cluster):
+    done = cluster.controller.run("network", "doctor", "--output", "json", check=False)
+    bad = [one for one in json.loads(done.stdout) if one.get("severity") == "error"]
+    assert not bad
