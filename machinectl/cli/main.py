@@ -21,6 +21,7 @@ COMMANDS: tuple[tuple[str, str, str, bool], ...] = (
     ("dns", "machinectl.cli.dns", "what a name means in the networks of all machines: lookup", False),
     ("env", "machinectl.cli.env", "print what points the docker client at a machine", True),
     ("etcd", "machinectl.cli.etcd", "the store that networks need: deploy, status, backup, …", False),
+    ("exec", "machinectl.cli.exec", "run a command on many machines at once", False),
     ("inspect", "machinectl.cli.inspect", "print all that is known about a machine, as JSON", False),
     ("ip", "machinectl.cli.ip", "print machines' addresses", True),
     ("kill", "machinectl.cli.kill", "stop engines at once, by SIGKILL", False),

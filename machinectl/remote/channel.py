@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import collections
 import select
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -69,6 +69,7 @@ class Channel:
         self._stdout = bytearray()
         self._stderr: collections.deque[bytes] = collections.deque()
         self._stderr_size = 0
+        self._on_stderr: Callable[[bytes], None] | None = None
         self._sudo = bytearray()
         self._poll = select.poll()
         self._poll.register(channel.fileno(), select.POLLIN)
@@ -130,6 +131,26 @@ class Channel:
                     why=f"it starts with {bytes(self._stdout[:80])!r}",
                 )
             self._pump(deadline, "the command")
+
+    def pass_on(self, out: Callable[[bytes], None], err: Callable[[bytes], None], timeout: float) -> int:
+        """Both streams as they come, until they end; then the exit status. `timeout` is for all of it.
+
+        Raises `SilenceError` when the time is over.
+        """
+        deadline = Deadline(timeout)
+        self._on_stderr = err
+        try:
+            while True:
+                if self._stdout:
+                    content = bytes(self._stdout)
+                    self._stdout.clear()
+                    out(content)
+                elif not self._pump(deadline, "the command"):
+                    return self.wait(max(deadline.left(), 1.0))
+                elif deadline.expired:  # one that never falls silent
+                    raise SilenceError("the command did not end", machine=self._label)
+        finally:
+            self._on_stderr = None
 
     def lines(self, idle: float) -> Iterator[bytes]:
         """Lines until the end; `idle` is the longest wait for one."""
@@ -233,6 +254,8 @@ class Channel:
     def _take_stderr(self, content: bytes) -> None:
         if self._wrapped:
             content = self._watch_sudo(content)
+        if content and self._on_stderr:
+            self._on_stderr(content)
         if content:
             self._stderr.append(content)
             self._stderr_size += len(content)

@@ -44,14 +44,17 @@ class Connection:
         self.fabric = hops[-1].connection
         """The fabric.Connection itself, for what this class does not offer."""
 
-    def start(self, command: str, *, as_root: bool = True, timeout: float = CONNECT_DEADLINE) -> Channel:
-        """A command by the login shell; `as_root` puts it through sudo where the user isn't root."""
+    def start(
+        self, command: str, *, as_root: bool = True, timeout: float = CONNECT_DEADLINE, window: int = WINDOW
+    ) -> Channel:
+        """A command by the login shell; `as_root` puts it through sudo where the user isn't root. `window`: bytes
+        that the host may send ahead of what is read."""
         import paramiko  # noqa: PLC0415  # 150 ms
 
         wrapped = wrap(command, self._become) if as_root and self._become.wraps(self.settings.user) else None
         transport = self.fabric.transport
         try:
-            channel = transport.open_session(window_size=WINDOW, timeout=timeout)
+            channel = transport.open_session(window_size=window, timeout=timeout)
             channel.settimeout(timeout)
             started = Channel(
                 channel,
