@@ -26,6 +26,9 @@ class Report:
                 safe = "".join(sign if sign.isprintable() else "?" for sign in one)
                 print(f"{self.machine}: {safe}", file=sys.stderr, flush=True)
 
+    def finished(self) -> None:
+        """The machine's turn is over."""
+
     def event(self, message: Mapping[str, Any]) -> None:
         """One event of the agent's (wire.py)."""
         kind = message.get("event")

@@ -25,6 +25,7 @@ def keep_content(store: Store, name: str, content: bytes) -> str:
     sha256 = hashlib.sha256(content).hexdigest()
     path = content_path(store, name, sha256)
     if not path.exists():
+        store.folder(name)
         files.private_folder(path.parent)
         files.write_atomic(path, content)
     return sha256

@@ -1,0 +1,1 @@
+"""plan, apply, drift: from an inventory to machines that are as it says."""

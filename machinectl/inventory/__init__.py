@@ -1,0 +1,1 @@
+"""What the user wrote: Ansible's inventories, and what they want of machines."""
