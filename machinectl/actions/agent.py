@@ -1,30 +1,23 @@
-"""agent status, logs, upgrade: the agent's daemon on machines that are in the store."""
+"""agent status, upgrade: the agent's daemon on machines that are in the store."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from machinectl.actions.converge import connect, whoami
 from machinectl.actions.fleet import Outcome, on_each
 from machinectl.actions.report import Report
-from machinectl.errors import RemoteFailed
 from machinectl.remote.agent_client import run_agent
 from machinectl.remote.become import Become
 from machinectl.remote.bundle import build_bundle
-from machinectl.remote.channel import SilenceError
 from machinectl.remote.daemon_client import ask_daemon
 from machinectl.store.store import Store
 from machinectl_agent import wire
 
 UPGRADE_DEADLINE = 420.0
 """Seconds: an upload, a restart, and 300 s for another run on the machine to end."""
-
-UNIT = "machinectl-agent.service"
-
-_FIRST_LINE = 30.0
-"""Seconds until journalctl says something; it reads whole journal files on slow disks."""
 
 
 @dataclass(frozen=True)
@@ -66,34 +59,3 @@ def agent_upgrade(
         return Upgrade(str(result["from"]), str(result["to"]), int(result["changed"]))
 
     return on_each(names, one)
-
-
-def agent_logs(
-    store: Store, name: str, *, become: Become, lines: int, follow: bool, write: Callable[[bytes], None]
-) -> None:
-    """The journal of the daemon, as it comes. `follow`: until interrupted."""
-    command = render_logs(lines, follow=follow)
-    with (
-        connect(store, store.load(name), become, Report(name, quiet=True)) as connection,
-        connection.start(command) as channel,
-    ):
-        while True:
-            try:
-                part = channel.read(_FIRST_LINE)
-            except SilenceError:
-                if follow:
-                    continue
-                raise
-            if not part:
-                break
-            write(part)
-        status = channel.wait(10.0)
-        if status:
-            raise RemoteFailed(
-                "the host's journal can't be read", why=channel.stderr_tail()[-300:], machine=name
-            )
-
-
-def render_logs(lines: int, *, follow: bool) -> str:
-    """Pure: journalctl's command line. `-q`: an empty journal is an empty output."""
-    return f"exec journalctl -q -u {UNIT} -o short-iso --no-pager -n {lines:d}" + (" -f" if follow else "")

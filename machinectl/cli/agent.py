@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from machinectl.cli.become_flag import add_become_flag, ask_become
+from machinectl.cli.logs import add_log_flags, show_logs
 from machinectl.cli.table import align
 
 EXAMPLES = """examples:
@@ -33,8 +34,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     status.add_argument("--output", choices=("table", "json"), default="table")
     logs = verbs.add_parser("logs", help="the agent's journal")
     logs.add_argument("name", nargs="?", default="default", metavar="NAME")
-    logs.add_argument("-n", "--lines", type=_count, default=100, metavar="N", help="the last N (default 100)")
-    logs.add_argument("-f", "--follow", action="store_true", help="go on until interrupted")
+    add_log_flags(logs)
     upgrade = verbs.add_parser(
         "upgrade", help="replace the agents by this machinectl's; dockerd stays as it is"
     )
@@ -45,15 +45,14 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Exit status 3 where several machines were asked and some failed; each one's result is shown."""
-    from machinectl.actions.agent import agent_logs, agent_status, agent_upgrade  # noqa: PLC0415 - as in create
+    if args.verb == "logs":
+        return show_logs(args, args.name, "agent")
+    from machinectl.actions.agent import agent_status, agent_upgrade  # noqa: PLC0415 - as in create
     from machinectl.actions.fleet import raise_failures  # noqa: PLC0415
     from machinectl.store.store import Store  # noqa: PLC0415
 
     store = Store(args.storage_path)
     become = ask_become(args)
-    if args.verb == "logs":
-        agent_logs(store, args.name, become=become, lines=args.lines, follow=args.follow, write=_write)
-        return 0
     names = list(dict.fromkeys(args.names)) or ["default"]
     if args.verb == "status":
         statuses = agent_status(store, names, become=become)
@@ -126,15 +125,3 @@ def _duration(seconds: float) -> str:
         if count or (unit == "s" and not parts):
             parts.append(f"{count}{unit}")
     return " ".join(parts[:2])
-
-
-def _write(part: bytes) -> None:
-    sys.stdout.buffer.write(part)
-    sys.stdout.buffer.flush()
-
-
-def _count(text: str) -> int:
-    count = int(text)
-    if count < 0:
-        raise argparse.ArgumentTypeError("a number from 0 on is wanted")
-    return count

@@ -28,6 +28,7 @@ COMMANDS: tuple[tuple[str, str, str, bool], ...] = (
     ("ip", "machinectl.cli.ip", "print machines' addresses", True),
     ("kill", "machinectl.cli.kill", "stop engines at once, by SIGKILL", False),
     ("lab", "machinectl.cli.lab", "real systemd hosts on this Linux machine, to try things on", False),
+    ("logs", "machinectl.cli.logs", "what dockerd, agent, network, etcd or the host's journal say", False),
     ("ls", "machinectl.cli.ls", "list machines", False),
     (
         "network",

@@ -6,7 +6,6 @@ import json
 
 import pytest
 
-from machinectl.actions.agent import render_logs
 from machinectl.cli.agent import _change, _duration, _render_json, render_table
 from machinectl.errors import AgentFailed, ConnectionFailed
 from machinectl.remote.daemon_client import read_answer, render_dial
@@ -63,7 +62,6 @@ def test_everything_else_is_one_clear_error(lines, problem, says):
 
 def test_commands_quote_what_they_are_given():
     assert "'/opt/a b'" in render_dial("/opt/a b").replace("'\"'\"'", "'")
-    assert render_logs(7, follow=True).endswith(" -n 7 -f")
 
 
 def test_a_row_for_every_machine():
