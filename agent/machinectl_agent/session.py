@@ -140,6 +140,10 @@ def _apply(session: Session, args: Mapping[str, Any]) -> Dict[str, Any]:
         return {"facts": facts.to_json(), "changed": 0, "held": False, "engine_version": engine_version(host)}
     with apply_lock(session.log, wait=float(args.get("lock_wait", 300)), who=str(args.get("for", ""))):
         work = Work(host, session.log, session.need)
+        if spec.engine.upgrade:
+            from machinectl_agent.provisioners.upgrade import refresh  # noqa: PLC0415 - seldom
+
+            refresh(host, facts, spec, session.log)
         changed = apply(work, context, PHASES, session.emit, hold=bool(args.get("hold")))
     result = {"changed": changed or 0, "held": changed is None, "engine_version": engine_version(host)}
     return {"facts": facts.to_json(), "stopped": whose_wish(host), **result}

@@ -92,6 +92,8 @@ class EngineSpec:
     """Address that dockerd listens on, IPv6 in brackets; `[::]` is IPv4 and IPv6."""
     adopt: bool = False
     """Never install or upgrade: the engine that is there is taken as it is."""
+    upgrade: bool = False
+    """This run brings the newest version that its source offers and the pin, if any, allows."""
     cluster: Optional[ClusterStoreSpec] = None
     """Classic mode."""
 

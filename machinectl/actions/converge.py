@@ -15,6 +15,7 @@ from typing import Any, TypedDict
 
 from machinectl.actions.network.cluster_store import cluster_spec
 from machinectl.actions.network.membership import network_spec, settled
+from machinectl.actions.once import Once
 from machinectl.actions.report import Report, render_plan
 from machinectl.actions.wishes import build_spec, package_path
 from machinectl.model import Machine
@@ -104,6 +105,7 @@ def bring(
     replace_host_key: bool = False,
     take_over: bool = False,
     hold: bool = False,
+    once: Once | None = None,
 ) -> Converged:
     """The caller holds the machine's lock. Raises any `MachinectlError`; what was done so far stays done, and
     the next run goes on from there."""
@@ -113,7 +115,7 @@ def bring(
             # from here on the host changes: a create that is killed must be found by the next one
             store.save(machine)
         tls = certificates(store, machine)
-        spec = _spec(store, machine, tls, take_over=take_over)
+        spec = _spec(store, machine, tls, take_over=take_over, once=once)
         result, plan = _apply(store, connection, machine, spec, report, hold=hold)
     if result["held"]:
         return Converged(machine, plan, held=True)
@@ -121,7 +123,9 @@ def bring(
     # new wishes are remembered once the host has them: one that dockerd refused was rolled back there
     store.save(machine)
     if result.get("stopped"):
-        report.line(f"the engine stays stopped, as wished {result['stopped']}: machinectl start {machine.name}")
+        report.line(
+            f"the engine stays stopped, as wished {result['stopped']}: machinectl start {machine.name}"
+        )
         return Converged(machine, plan)
     engine = engine_version(machine.ip, machine.engine_port, store.folder(machine.name), VERIFY_DEADLINE)
     machine = dataclasses.replace(
@@ -249,6 +253,7 @@ def _spec(
     *,
     take_over: bool,
     contents: Mapping[str, bytes] | None = None,
+    once: Once | None = None,
 ) -> Spec:
     return build_spec(
         machine,
@@ -257,6 +262,7 @@ def _spec(
         cluster=cluster_spec(store, machine),
         network=network_spec(store, machine),
         take_over=take_over,
+        once=once,
     )
 
 

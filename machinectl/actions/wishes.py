@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from machinectl.actions.once import Once
 from machinectl.errors import MachinectlError, MachineExists, UsageError
 from machinectl.model import Machine, SshAddress
 from machinectl_agent.spec import (
@@ -211,9 +212,10 @@ def build_spec(
     cluster: ClusterStoreSpec | None = None,
     network: NetworkSpec | None = None,
     take_over: bool = False,
+    once: Once | None = None,
 ) -> Spec:
     """The whole wanted state, as it goes to the agent."""
-    engine = {**machine.engine, "cluster": cluster}
+    engine = {**machine.engine, "cluster": cluster, "upgrade": bool(once and once.upgrade)}
     packages = tuple(
         PackageFile(one["name"], one["sha256"], one["size"]) for one in engine.pop("packages", ())
     )

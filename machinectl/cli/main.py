@@ -44,6 +44,7 @@ COMMANDS: tuple[tuple[str, str, str, bool], ...] = (
     ("start", "machinectl.cli.start", "start engines that were stopped", False),
     ("status", "machinectl.cli.status", "print Running, Stopped, Timeout or Error", False),
     ("stop", "machinectl.cli.stop", "stop engines; they stay stopped until start", False),
+    ("upgrade", "machinectl.cli.upgrade", "bring the newest Docker Engine, machine after machine", False),
     ("url", "machinectl.cli.url", "print the URLs of machines' engines", True),
     ("version", "machinectl.cli.version", "print machinectl's version, or a machine's engine version", False),
 )

@@ -7,6 +7,7 @@ come up gets back the files that it last ran with, and the error carries its las
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import dataclass
 from typing import Any, List, Mapping
 
@@ -33,6 +34,8 @@ class Seen:
     """The running dockerd keeps containers alive over its own restart."""
     containers: int
     """Running ones."""
+    outdated: bool = False
+    """An upgrade has replaced the program that still runs."""
     stopped: bool = False
     """`machinectl stop` wished it to stay down."""
 
@@ -58,6 +61,7 @@ class EngineServicePhase:
             live_restore_wanted=bool(wanted.document.get("live-restore")),
             live_restore=bool(engine.get("LiveRestoreEnabled")),
             containers=int(engine.get("ContainersRunning", 0)),
+            outdated=context.spec.engine.upgrade and running and _replaced(host, pid),
             stopped=stopped.wished_stopped(host),
         )
 
@@ -78,6 +82,9 @@ class EngineServicePhase:
         if seen.unit.get("UnitFileState") != "enabled":
             steps.append(Step(f"{self.name}/enable", "+ enable docker.service at boot", enable))
         verdict, reason = seen.loaded.verdict, seen.loaded.reason
+        if seen.outdated and verdict != "restart":
+            # not every distribution's package restarts what it has replaced
+            verdict, reason = "restart", "a newer dockerd is installed"
         if verdict == "restart" and seen.active:
             if seen.containers and seen.live_restore_wanted and not seen.live_restore:
                 title = f"~ turn live-restore on first, for {seen.containers} running containers"
@@ -249,6 +256,14 @@ def _reload_outcome(host: Host, cursor: str) -> str:
 def _journal_cursor(host: Host) -> str:
     text = host.run("journalctl", "-n", "0", "--show-cursor", "--no-pager", deadline=20).stdout
     return text.partition("-- cursor: ")[2].strip()
+
+
+def _replaced(host: Host, pid: int) -> bool:
+    """The kernel says so behind the path of a program whose file is gone (proc_pid_exe(5))."""
+    try:
+        return os.readlink(host.path(f"/proc/{pid}/exe")).endswith(" (deleted)")  # noqa: PTH115 - a string is wanted
+    except OSError:
+        return False
 
 
 def _engine_info() -> Mapping[str, Any]:

@@ -13,6 +13,7 @@ from machinectl_agent.provisioners.base import Installed, Provisioner
 from machinectl_agent.provisioners.choose import choose
 from machinectl_agent.provisioners.engine_version import matches
 from machinectl_agent.provisioners.installed import find_engine
+from machinectl_agent.provisioners.upgrade import check_upgradable
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,8 @@ class PackagesPhase:
     def plan(self, seen: Seen, context: Context) -> List[Step]:
         if seen.family is None:
             return []
+        if context.spec.engine.upgrade:
+            check_upgradable(seen.packages.installed)
         steps = seen.family.plan(seen.packages, context.facts, context.spec.engine)
         if not seen.packages.installed.dockerd:
             return steps

@@ -23,6 +23,11 @@ class Package:
         return self.status[1:2] == "i"
 
     @property
+    def held(self) -> bool:
+        """By `apt-mark hold`."""
+        return self.status[:1] == "h"
+
+    @property
     def broken(self) -> bool:
         """Half-installed, unpacked, half-configured, waiting for triggers, or to be reinstalled."""
         return self.status[1:2] in ("H", "U", "F", "W", "t") or self.status[2:3] == "R"

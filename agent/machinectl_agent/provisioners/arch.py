@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
-from typing import Collection, Dict, List, Mapping, Sequence, Tuple
+from typing import Callable, Collection, Dict, List, Mapping, Sequence, Tuple
 
 from machinectl_agent.facts import Facts
 from machinectl_agent.host import Host
@@ -78,6 +78,14 @@ class Arch:
                 lambda work: self.install(work.host, ENGINE),
             )
         ]
+
+    def refresh(self, host: Host, log: Callable[[str], None]) -> None:
+        raise Problem(
+            "upgrade-unsupported",
+            "this distribution upgrades as a whole only",
+            why="a newer engine may need newer libraries than this host has (Arch: partial upgrades)",
+            hint="run `pacman -Syu` on the host, then `machinectl restart`",
+        )
 
     def install(self, host: Host, *packages: str) -> None:
         # -y without -u may pull a package that needs newer libraries; Arch supports no other way offline

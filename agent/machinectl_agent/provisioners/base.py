@@ -6,7 +6,7 @@ Each family is one file; `FAMILIES` in `provisioners/choose.py` is the ordered t
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Collection, List, Protocol, Sequence, Tuple
+from typing import Any, Callable, Collection, List, Protocol, Sequence, Tuple
 
 from machinectl_agent.facts import Facts
 from machinectl_agent.host import Host
@@ -41,6 +41,9 @@ class Provisioner(Protocol):
 
     def plan(self, seen: Any, facts: Facts, engine: EngineSpec) -> List[Step]:
         """Steps that bring sources, pin, engine and client to what is wanted; empty when they are."""
+
+    def refresh(self, host: Host, log: Callable[[str], None]) -> None:
+        """Fetches what the sources offer now, before an upgrade is planned. Raises `Problem`."""
 
     def install(self, host: Host, *packages: str) -> None:
         """Installs distribution packages that another phase needs (a time service). Raises `Problem`."""

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Collection, Dict, List, Mapping, Sequence, Tuple
+from typing import Callable, Collection, Dict, List, Mapping, Sequence, Tuple
 
 from machinectl_agent.facts import Facts, parse_os_release
 from machinectl_agent.host import Host
 from machinectl_agent.phases.base import Step, write_step
+from machinectl_agent.problems import Problem
 from machinectl_agent.provisioners import apt_parse, debian_steps, docker_apt, package_files
 from machinectl_agent.provisioners.apt import Apt
 from machinectl_agent.provisioners.base import Installed
@@ -37,6 +38,7 @@ WATCHED = tuple(
 PIN_FRESH = 600.0
 """Seconds: a pin may name a version that came out today, so it is looked up in younger lists."""
 LATER = "the version is known after the package lists are fetched"
+LATER_UNPINNED = "the newest that its source offers"
 
 
 @dataclass(frozen=True)
@@ -79,7 +81,9 @@ class Debian:
         candidates: Dict[str, str] = {}
         offers: Dict[str, List[str]] = {}
         fresh = True
-        if not engine.adopt and not engine.packages and _to_install(installed, versions, engine):
+        if engine.upgrade:
+            offers, candidates = apt.offers(*product.packages), apt.candidates(*product.packages)
+        elif not engine.adopt and not engine.packages and _to_install(installed, versions, engine):
             fresh = apt.fresh(PIN_FRESH) if engine.version else apt.fresh()
             if fresh and engine.version:
                 offers = apt.offers(*product.packages)
@@ -123,8 +127,14 @@ class Debian:
             steps.append(debian_steps.unpin())
         steps += self._install_steps(seen, engine, product, bool(source))
         if engine.version:
-            steps += _pin_steps(seen, product, engine.version)
+            changes = any(one.id == "packages/install" for one in steps)
+            steps += _pin_steps(seen, product, changes=changes)
         return steps
+
+    def refresh(self, host: Host, log: Callable[[str], None]) -> None:
+        apt = Apt(host, log)
+        apt.repair()
+        apt.update()
 
     def install(self, host: Host, *packages: str) -> None:
         apt = Apt(host)
@@ -156,7 +166,7 @@ class Debian:
         self, seen: Seen, engine: EngineSpec, product: Product, source_changes: bool
     ) -> List[Step]:
         if not _to_install(seen.installed, seen.versions, engine):
-            return []
+            return _upgrade_steps(seen, engine, product) if engine.upgrade else []
         known = seen.fresh and not source_changes
         version = ""
         if engine.version and known:
@@ -217,11 +227,31 @@ def _give_way(seen: Seen, product: Product) -> Dict[str, str]:
     return {name: seen.versions[name] for name in GIVE_WAY if name in seen.versions}
 
 
-def _pin_steps(seen: Seen, product: Product, wanted: str) -> List[Step]:
+def _upgrade_steps(seen: Seen, engine: EngineSpec, product: Product) -> List[Step]:
+    current = seen.versions.get(product.engine, "")
+    if engine.version:
+        offered = [one for one in seen.offers.get(product.engine, ()) if matches(engine.version, one)]
+        better = newest(offered) or ""
+    else:
+        better = seen.candidates.get(product.engine, "")
+    if seen.pin and not engine.version:
+        better = LATER_UNPINNED  # until our pin is gone apt's answer is what it holds
+    elif not better or order_key(better) <= order_key(current):
+        return []
+    if seen.packages[product.engine].held:
+        raise Problem(
+            "engine-held",
+            f"{product.engine} is on hold on this host: it stays at {current}, {better} is offered",
+            why="somebody has held it with apt-mark",
+            hint=f"`apt-mark unhold {product.engine}` on the host, if that is not meant any more",
+        )
+    title = f"~ upgrade {product.engine} {current} to {better}"
+    return [debian_steps.upgrade(title, product, engine.version)]
+
+
+def _pin_steps(seen: Seen, product: Product, *, changes: bool) -> List[Step]:
     """The pin holds the versions that are installed once they are the wanted ones."""
-    if _to_install(seen.installed, seen.versions, EngineSpec(version=wanted)) or (
-        seen.installed.package != product.engine
-    ):
+    if changes or seen.installed.package != product.engine:
         return [debian_steps.pin(product, new=not seen.pin)]
     held = {name: seen.versions[name] for name in product.same_version if name in seen.versions}
     return list(write_step("packages", docker_apt.PIN, seen.pin, docker_apt.pin_text(held)))

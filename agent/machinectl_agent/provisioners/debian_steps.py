@@ -105,6 +105,18 @@ def install(
     return Step("packages/install", title, apply)
 
 
+def upgrade(title: str, product: Product, version: str) -> Step:
+    """The engine and its client, as far as they are there; what they need newer comes with them."""
+
+    def apply(work: Work) -> None:
+        apt = Apt(work.host, work.log)
+        apt.repair()
+        there = apt_parse.versions(apt.packages(product.engine, product.client))
+        apt.install(*(word for word in _words(apt, product, version) if word.partition("=")[0] in there))
+
+    return Step("packages/install", title, apply)
+
+
 def pin(product: Product, *, new: bool) -> Step:
     """After an install: holds what is there now."""
 

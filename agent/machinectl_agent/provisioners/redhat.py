@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Collection, Dict, List, Mapping, Sequence, Tuple
+from typing import Callable, Collection, Dict, List, Mapping, Sequence, Tuple
 
 from machinectl_agent.facts import Facts
 from machinectl_agent.host import Host
@@ -13,7 +13,13 @@ from machinectl_agent.provisioners import mirror, package_files, rpm
 from machinectl_agent.provisioners.base import Installed
 from machinectl_agent.provisioners.check import check_adoptable, check_foreign
 from machinectl_agent.provisioners.dnf import Dnf, read_locks
-from machinectl_agent.provisioners.engine_version import matches, newest, order_key, resolve
+from machinectl_agent.provisioners.engine_version import (
+    matches,
+    newest,
+    order_key,
+    resolve,
+    without_epoch,
+)
 from machinectl_agent.provisioners.installed import find_engine
 from machinectl_agent.provisioners.products import DOCKER, Product
 from machinectl_agent.spec import EngineSpec
@@ -79,7 +85,8 @@ class RedHat:
         repository = host.read(REPOSITORY) or ""
         product = wanted_product(installed, facts, engine)
         offers: Dict[str, List[str]] = {}
-        if not engine.adopt and not engine.packages and _to_install(installed, product, versions, engine):
+        asked = engine.upgrade or _to_install(installed, product, versions, engine)
+        if asked and not engine.adopt and not engine.packages:
             offers = Dnf(host).offers(*product.packages, cached=True)
         return Seen(installed, versions, repository, read_locks(host), offers, recorded)
 
@@ -102,11 +109,19 @@ class RedHat:
         to_install = _to_install(seen.installed, product, seen.versions, engine)
         if to_install:
             steps += _install_steps(seen, engine, product, changed)
+        elif engine.upgrade and (better := _better(seen, engine, product)):
+            title = f"~ upgrade {product.engine} {seen.versions[product.engine]} to {better}"
+            exact = without_epoch(better)
+            steps.append(Step("packages/install", title, lambda work: _install(work, product, exact)))
+            to_install = True
         held = {name: seen.versions[name] for name in product.same_version if name in seen.versions}
         if engine.version and (to_install or held != dict(seen.locks)):
             title = f"{'~' if seen.locks else '+'} lock the version of {product.engine} (dnf versionlock)"
             steps.append(Step("packages/pin", title, lambda work: _lock(work, product)))
         return steps
+
+    def refresh(self, host: Host, log: Callable[[str], None]) -> None:
+        Dnf(host, log).offers(*dict.fromkeys(name for one in PRODUCTS for name in one.packages))
 
     def install(self, host: Host, *packages: str) -> None:
         Dnf(host).install(*packages)
@@ -136,6 +151,13 @@ def _to_install(
     if installed.package != product.engine or not installed.client:
         return True
     return bool(engine.version) and not matches(engine.version, versions.get(product.engine, ""))
+
+
+def _better(seen: Seen, engine: EngineSpec, product: Product) -> str:
+    """The newest version that is offered and fits the pin; empty where that is no newer one."""
+    offered = seen.offers.get(product.engine, ())
+    best = newest([one for one in offered if not engine.version or matches(engine.version, one)]) or ""
+    return best if best and order_key(best) > order_key(seen.versions.get(product.engine, "")) else ""
 
 
 def repository_url(url: str, facts: Facts) -> str:

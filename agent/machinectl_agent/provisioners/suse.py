@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Collection, List, Mapping, Sequence, Tuple
+from typing import Callable, Collection, List, Mapping, Sequence, Tuple
 
 from machinectl_agent.facts import Facts
 from machinectl_agent.host import Completed, Host
@@ -12,7 +12,7 @@ from machinectl_agent.problems import Problem
 from machinectl_agent.provisioners import package_files, rpm
 from machinectl_agent.provisioners.base import Installed
 from machinectl_agent.provisioners.check import check_adoptable, check_foreign
-from machinectl_agent.provisioners.engine_version import matches, resolve
+from machinectl_agent.provisioners.engine_version import matches, newest, order_key, resolve
 from machinectl_agent.provisioners.installed import find_engine
 from machinectl_agent.spec import EngineSpec
 
@@ -27,6 +27,8 @@ FOLLOWED = (100, 102, 103, 106)
 class Seen:
     installed: Installed
     versions: Mapping[str, str] = field(default_factory=dict)
+    offered: Tuple[str, ...] = ()
+    """In zypper's cache; only for an upgrade."""
     locked: bool = False
     """Our lock is there (zypper's way to keep a version)."""
     recorded: Mapping[str, package_files.Recorded] = field(default_factory=dict)
@@ -53,6 +55,7 @@ class Suse:
             installed=find_engine(host, versions, (ENGINE, "docker-ce")),
             versions=versions,
             locked=host.exists(LOCKED),
+            offered=tuple(_offered(host)) if engine.upgrade else (),
             recorded=recorded,
         )
 
@@ -78,13 +81,22 @@ class Suse:
             steps.append(Step("packages/unpin", f"- unlock {ENGINE}", unlock))
         current = seen.versions.get(seen.installed.package, "")
         pinned = bool(engine.version and current and matches(engine.version, current))
+        better = _better(current, seen.offered, engine) if engine.upgrade else ""
         if not seen.installed.dockerd or (engine.version and not pinned):
             title = f"~ change {ENGINE} {current} to" if current else f"+ install {ENGINE}"
             title += f" {engine.version or '(the version is known after the repositories are refreshed)'}"
             steps.append(Step("packages/install", title, lambda work: _install(work, engine.version)))
+        elif better:
+            title = f"~ upgrade {ENGINE} {current} to {better}"
+            steps.append(Step("packages/install", title, lambda work: _install(work, better)))
+            pinned = False  # the lock goes for the upgrade and comes back after it
         if engine.version and not (seen.locked and pinned):
             steps.append(Step("packages/pin", f"+ lock {ENGINE} in its version", lock))
         return steps
+
+    def refresh(self, host: Host, log: Callable[[str], None]) -> None:
+        log("refreshing the repositories")
+        zypper(host, "refresh")
 
     def install(self, host: Host, *packages: str) -> None:
         zypper(host, "install", *packages)
@@ -116,9 +128,19 @@ def _install(work: Work, version: str) -> None:
     word = ENGINE
     if version:
         zypper(work.host, "refresh")
-        shown = work.host.run("zypper", "-n", "search", "-s", "--match-exact", ENGINE, deadline=120).stdout
-        word = f"{ENGINE}={resolve(version, ENGINE, parse_search(shown))}"
+        word = f"{ENGINE}={resolve(version, ENGINE, _offered(work.host))}"
     zypper(work.host, "install", "--oldpackage", word)
+
+
+def _offered(host: Host) -> List[str]:
+    words = ("zypper", "-n", "search", "-s", "--match-exact", ENGINE)
+    return parse_search(host.run(*words, deadline=120).stdout)
+
+
+def _better(current: str, offered: Sequence[str], engine: EngineSpec) -> str:
+    """The newest that fits the pin, where it is newer than what is there; else empty."""
+    best = newest([one for one in offered if not engine.version or matches(engine.version, one)]) or ""
+    return best if current and best and order_key(best) > order_key(current) else ""
 
 
 def parse_search(text: str) -> List[str]:
