@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import itertools
 import socket
+import struct
 import time
 
 import pytest
@@ -238,6 +240,19 @@ def test_the_resolver_is_reached_and_answers(table: Bench):
             assert address == one.ip
     with pytest.raises(OSError, match="no interface has the MAC"):
         first.plane.resolver_route(one.path, "02:42:01:02:03:04")
+
+
+def test_a_containers_interface_is_made_no_wider_than_its_network(table: Bench):
+    first, _ = pair = table.pair()
+    one, _ = pair_of_containers(pair)
+    assert not first.plane.narrow(one.path, one.mac, 9000)
+    assert first.plane.narrow(one.path, one.mac, 1300)
+    assert one.run(lambda: fcntl.ioctl(socket.socket(), 0x8921, b"eth0".ljust(40, b"\0")))[
+        16:20
+    ] == struct.pack("i", 1300)  # SIOCGIFMTU
+    assert not first.plane.narrow(one.path, one.mac, 1300)
+    with pytest.raises(OSError, match="no interface has the MAC"):
+        first.plane.narrow(one.path, "02:42:01:02:03:04", 1300)
 
 
 def test_nothing_of_ours_is_heard_on_the_overlay(table: Bench):

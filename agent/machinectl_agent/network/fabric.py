@@ -35,6 +35,8 @@ class Fabric:
         self._wirings: Dict[str, Wiring] = {}
         self._programmed: Dict[str, threading.Event] = {}
         self._marked: Set[str] = set()
+        self._widths: Dict[str, int] = {}
+        """Endpoint id → MTU that its container has at most."""
         self.vtep = ""
         """Our own underlay address."""
         self.follow_network: Callable[[str], None] = lambda _network: None
@@ -77,6 +79,7 @@ class Fabric:
             return self._dataplane.attach(record.id, endpoint.id, endpoint.mac)
 
     def detach(self, network: str, endpoint: str) -> None:
+        self._widths.pop(endpoint, None)
         with self._hold(network):
             if network in self._wirings:
                 self._dataplane.detach(network, endpoint)
@@ -160,6 +163,20 @@ class Fabric:
             for stranger in gone:
                 self._dataplane.detach(network, stranger)
         return len(gone)
+
+    def narrow(self, record: NetworkRecord, endpoint: EndpointRecord, sandbox: str) -> bool:
+        """Fits a running container's interface to an underlay that has become narrower; whether it had to be. It
+        is looked at once for each MTU of the network."""
+        mtu = self.wiring(record).mtu
+        if self._widths.get(endpoint.id, mtu + 1) <= mtu:
+            return False
+        try:
+            changed = self._dataplane.narrow(sandbox, endpoint.mac, mtu)
+        except Exception as error:  # as in move_resolver
+            self._journal.say("note", f"the MTU of {endpoint.name or endpoint.id[:12]}: {error!r}")
+            return False
+        self._widths[endpoint.id] = mtu
+        return changed
 
     def remove_strangers(self) -> None:
         """Namespaces of networks that this machine no longer knows."""

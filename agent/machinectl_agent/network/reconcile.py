@@ -165,6 +165,8 @@ class Reconcile:
                 continue
             core.fabric.ensure(record, force=True)
             changes += core.fabric.repair(network, partial(self._endpoints, network))
+            for local in core.ledger.endpoints(network):
+                changes += bool(local.sandbox) and core.fabric.narrow(record, local.record, local.sandbox)
             if core.view.has(core.layout.endpoints(network)):
                 changes += core.fabric.sync(network)
         self._sweep(wanted)

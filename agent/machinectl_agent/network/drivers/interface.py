@@ -68,5 +68,9 @@ class Dataplane(Protocol):
     def resolver_route(self, sandbox: str, endpoint_mac: str) -> None:
         """Inside a container's namespace (a path): settings.RESOLVER/32 over the interface that has this MAC."""
 
+    def narrow(self, sandbox: str, endpoint_mac: str, mtu: int) -> bool:
+        """Inside a container's namespace: the interface that has this MAC gets no more than `mtu` bytes; whether it
+        had. What a running container sends in larger packets is lost once its network has become narrower."""
+
     def findings(self, wiring: Wiring, peers: Mapping[str, Peer]) -> List[str]:
         """What differs from the truth, for a person; changes nothing."""

@@ -142,15 +142,14 @@ class Vxlan:
         return namespaces.inside(self._path(network), _listen)
 
     def resolver_route(self, sandbox: str, endpoint_mac: str) -> None:
-        netlink = namespaces.open_netlink(sandbox)
-        try:
-            for one in links.links(netlink).values():
-                if one.mac == endpoint_mac:
-                    routes.put_route(netlink, f"{RESOLVER}/32", one.index)
-                    return
-        finally:
-            netlink.close()
-        raise FileNotFoundError(errno.ENOENT, f"no interface has the MAC {endpoint_mac}", sandbox)
+        with _interface(sandbox, endpoint_mac) as (netlink, one):
+            routes.put_route(netlink, f"{RESOLVER}/32", one.index)
+
+    def narrow(self, sandbox: str, endpoint_mac: str, mtu: int) -> bool:
+        with _interface(sandbox, endpoint_mac) as (netlink, one):
+            if one.mtu > mtu:
+                netlink.run(links.change(one.index, mtu=mtu))
+            return one.mtu > mtu
 
     def findings(self, wiring: Wiring, peers: Mapping[str, Peer]) -> List[str]:
         path = self._path(wiring.network)
@@ -254,6 +253,19 @@ def _fresh(segment: Segment) -> Iterator[None]:
     except Refused:
         segment.forget_links()
         raise
+
+
+@contextlib.contextmanager
+def _interface(sandbox: str, mac: str) -> Iterator[Tuple[Netlink, links.Link]]:
+    """A container's, and a socket where it is."""
+    netlink = namespaces.open_netlink(sandbox)
+    try:
+        found = next((one for one in links.links(netlink).values() if one.mac == mac), None)
+        if found is None:
+            raise FileNotFoundError(errno.ENOENT, f"no interface has the MAC {mac}", sandbox)
+        yield netlink, found
+    finally:
+        netlink.close()
 
 
 def _listen() -> Tuple[socket.socket, socket.socket]:
