@@ -30,6 +30,7 @@ COMMANDS: tuple[tuple[str, str, str, bool], ...] = (
     ("lab", "machinectl.cli.lab", "real systemd hosts on this Linux machine, to try things on", False),
     ("logs", "machinectl.cli.logs", "what dockerd, agent, network, etcd or the host's journal say", False),
     ("ls", "machinectl.cli.ls", "list machines", False),
+    ("mount", "machinectl.cli.mount", "a machine's folder in a folder here, by sshfs", False),
     (
         "network",
         "machinectl.cli.network",
