@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypedDict
 
+from machinectl.actions.context import refresh_context
 from machinectl.actions.network.cluster_store import cluster_spec
 from machinectl.actions.network.membership import network_spec, settled
 from machinectl.actions.once import Once
@@ -122,6 +123,7 @@ def bring(
     machine = settled(machine)
     # new wishes are remembered once the host has them: one that dockerd refused was rolled back there
     store.save(machine)
+    refresh_context(store, machine)
     if result.get("stopped"):
         report.line(
             f"the engine stays stopped, as wished {result['stopped']}: machinectl start {machine.name}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from machinectl.actions.context import add_context, check_context
 from machinectl.actions.converge import Options, converge, preview
 from machinectl.actions.report import Report
 from machinectl.actions.wishes import admit
@@ -20,14 +21,19 @@ def create(
     dry_run: bool = False,
     replace_host_key: bool = False,
     take_over: bool = False,
+    context: str = "",
 ) -> None:
     """Makes the host a machine, finishes an earlier create, or finds nothing to do.
+
+    `context`: the name of an entry of `docker context` for it; empty: none is made.
 
     Raises `MachineExists` (exit 1) before anything changes, `LockedError` (exit 4) while another run is at
     work on the machine, and whatever `converge` raises.
     """
     with store.machine_lock(wanted.name):
         with store.lock():
+            if context:
+                check_context(store, wanted.name, context)
             machine = admit(_present(store, wanted.name), wanted, _others(store, wanted.name))
         options: Options = {
             "become": become,
@@ -38,7 +44,11 @@ def create(
         if dry_run:
             print(preview(store, machine, **options))
             return
-        converge(store, machine, **options)
+        machine = converge(store, machine, **options)
+        if context:
+            add_context(store, machine, context)
+    if context:
+        report.line(f"to use it: docker --context {context} info")
     report.line(f'to use it: eval "$(machinectl env {machine.name})"')
 
 

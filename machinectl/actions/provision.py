@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from machinectl.actions.context import add_context, check_context
 from machinectl.actions.converge import Options, converge, preview
 from machinectl.actions.fleet import on_each, raise_failures
 from machinectl.actions.report import Report
@@ -37,11 +38,15 @@ def provision(
     dry_run: bool = False,
     replace_host_key: bool = False,
     take_over: bool = False,
+    contexts: Mapping[str, str] | None = None,
 ) -> None:
     """In parallel over machines; every machine's outcome is kept. New wishes are remembered for the machines
-    whose hosts have taken them. Raises the error of the one machine, or `SomeMachinesFailed`."""
+    whose hosts have taken them. `contexts`: machine → name of its entry of
+    `docker context`. Raises the error of the one machine, or `SomeMachinesFailed`."""
     for name in names:
         store.load(name)  # an unknown name is an error before anything changes
+    for name, context in (contexts or {}).items():
+        check_context(store, name, context)
 
     def one(name: str) -> str:
         report = Report(name, quiet=quiet)
@@ -59,12 +64,14 @@ def provision(
             if machine != present and present.state == "ready":
                 store.save(pending(present, machine))
             try:
-                converge(store, machine, **options)
+                machine = converge(store, machine, **options)
             except AgentFailed as error:
                 if error.problem not in UNKNOWN_OUTCOMES:
                     # the agent said no, and its host is as it was: the wish is not tried again by itself
                     store.save(dataclasses.replace(store.load(name), pending={}))
                 raise
+            if contexts and name in contexts:
+                add_context(store, machine, contexts[name])
             return ""
 
     outcomes = on_each(names, one)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from machinectl.actions.context import remove_contexts
 from machinectl.errors import AgentFailed, MachinectlError, StoreError
 from machinectl.model import Machine
 from machinectl.store.store import Store
@@ -11,8 +12,9 @@ from machinectl.store.store import Store
 
 def remove(
     store: Store, name: str, *, force: bool = False, first: Callable[[Machine], None] | None = None
-) -> None:
-    """Removes the record and the certificates of one machine.
+) -> dict[str, bool]:
+    """Removes the record, the certificates and the `docker context` entries of one machine. The entries' names, and
+    whether docker had one of them in use.
 
     `first` is called with the machine before that (to take the agent off the host, say); its error ends the
     removal. A damaged record goes only with `force`. Raises MachineNotFound, LockedError (exit status 4)
@@ -28,6 +30,7 @@ def remove(
             if first:
                 first(machine)
         store.remove(name)
+    return remove_contexts(store, name)
 
 
 def forget_member(store: Store, machine: Machine, say: Callable[[str], None]) -> None:

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 from machinectl.cli.become_flag import add_become_flag, add_take_over_flag, ask_become
+from machinectl.cli.context_flags import add_context_flags, wanted_contexts
 from machinectl.cli.engine_flags import add_engine_flags, engine_wishes
 from machinectl.errors import UsageError
 
@@ -87,6 +88,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--tls-san", action="append", metavar="NAME", help="further name or address in the certificate"
     )
+    add_context_flags(parser)
     parser.add_argument("--dry-run", action="store_true", help="print the plan and change nothing")
 
 
@@ -127,6 +129,7 @@ def run(args: argparse.Namespace) -> int:
         dry_run=args.dry_run,
         replace_host_key=args.replace_host_key,
         take_over=args.take_over,
+        context=wanted_contexts(args, [machine.name]).get(machine.name, ""),
     )
     return 0
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 
 from machinectl.cli.become_flag import add_become_flag, add_take_over_flag, ask_become
+from machinectl.cli.context_flags import add_context_flags, wanted_contexts
 from machinectl.cli.engine_flags import add_engine_flags, engine_wishes
 
 EXAMPLES = """examples:
@@ -28,6 +29,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--replace-host-key", action="store_true", help="the host was reinstalled: pin its new key"
     )
+    add_context_flags(parser)
     parser.add_argument("--dry-run", action="store_true", help="print the plan and change nothing")
 
 
@@ -40,14 +42,16 @@ def run(args: argparse.Namespace) -> int:
     packages = package_files(args.engine_package or ())
     if packages:
         wishes["packages"] = packages
+    names = list(dict.fromkeys(args.names)) or ["default"]
     provision(
         Store(args.storage_path),
-        list(dict.fromkeys(args.names)) or ["default"],
+        names,
         Change(wishes, tuple(args.tls_san or ())),
         become=ask_become(args),
         quiet=args.quiet,
         dry_run=args.dry_run,
         replace_host_key=args.replace_host_key,
         take_over=args.take_over,
+        contexts=wanted_contexts(args, names),
     )
     return 0

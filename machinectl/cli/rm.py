@@ -6,6 +6,7 @@ import argparse
 import sys
 
 from machinectl.actions.remove import forget_member, remove
+from machinectl.cli.context import in_use_notes
 from machinectl.errors import LockedError, MachinectlError, SomeMachinesFailed, UsageError
 from machinectl.store.store import Store
 
@@ -42,7 +43,11 @@ def run(args: argparse.Namespace) -> int:
     errors: list[MachinectlError] = []
     for name in dict.fromkeys(args.names):
         try:
-            remove(store, name, force=args.force, first=lambda machine: forget_member(store, machine, _note))
+            contexts = remove(
+                store, name, force=args.force, first=lambda machine: forget_member(store, machine, _note)
+            )
+            for line in in_use_notes(contexts):
+                _note(line)
             print(f"Successfully removed {name}")
         except MachinectlError as error:
             errors.append(error)
