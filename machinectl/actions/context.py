@@ -40,6 +40,15 @@ def check_context(store: Store, machine: str, name: str) -> None:
     )
 
 
+def context_steps(store: Store, machine: Machine) -> tuple[str, ...]:
+    """What `add_context` would do, for a plan. Raises MachinectlError, see `check_context`."""
+    check_context(store, machine.name, machine.name)
+    found = read_context(docker_folder(), machine.name)
+    if not found:
+        return (f"+ docker context {machine.name}",)
+    return () if found == _wanted(store, machine, found.name) else (f"~ docker context {machine.name}",)
+
+
 def add_context(store: Store, machine: Machine, name: str = "") -> bool:
     """Makes the machine's context, by default called as the machine, or brings it up to date; says whether anything
     has changed. Raises MachinectlError, see `check_context`."""
@@ -80,9 +89,17 @@ def current() -> str:
 
 
 def _write(store: Store, machine: Machine, name: str, present: Context | None, folder: Path) -> bool:
+    wanted = _wanted(store, machine, name)
+    if present == wanted:
+        return False
+    write_context(folder, wanted)
+    return True
+
+
+def _wanted(store: Store, machine: Machine, name: str) -> Context:
     keys = store.path / "machines" / machine.name
     try:
-        tls = tuple((keys / file).read_bytes() for file in ("ca.pem", "cert.pem", "key.pem"))
+        ca, cert, key = ((keys / file).read_bytes() for file in ("ca.pem", "cert.pem", "key.pem"))
     except OSError as error:
         raise StoreError(
             "it has no certificates for a docker context",
@@ -90,11 +107,7 @@ def _write(store: Store, machine: Machine, name: str, present: Context | None, f
             hint=f"machinectl provision {machine.name}",
             machine=machine.name,
         ) from error
-    wanted = Context(name, str(store.path), machine.name, machine.url, (tls[0], tls[1], tls[2]))
-    if present == wanted:
-        return False
-    write_context(folder, wanted)
-    return True
+    return Context(name, str(store.path), machine.name, machine.url, (ca, cert, key))
 
 
 def _is_of(context: Context, store: Store, machine: str) -> bool:

@@ -10,6 +10,7 @@ from machinectl.actions.apply.cluster import Members, member_changes
 from machinectl.actions.apply.fleet_plan import FleetPlan, MachinePlan
 from machinectl.actions.apply.options import ApplyOptions
 from machinectl.actions.apply.targets import Target, inventory_name, left_behind, targets
+from machinectl.actions.context import context_steps
 from machinectl.actions.converge import survey
 from machinectl.actions.fleet import on_each
 from machinectl.errors import UsageError
@@ -79,6 +80,8 @@ def plan_machine(
     if without_network and wanted.network.get("state") in ("joining", "member"):
         wanted = dataclasses.replace(wanted, network={})
         later = ("+ join the networks, once there is etcd",)
+    if target.context:
+        later += context_steps(store, target.wanted)
     report = options.report(target.name)
     try:
         found = survey(

@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 from machinectl.actions.apply.fleet_plan import remembers_other
 from machinectl.actions.apply.options import ApplyOptions, batch_size
 from machinectl.actions.apply.targets import Target
+from machinectl.actions.context import add_context, check_context
 from machinectl.actions.converge import Converged, bring
 from machinectl.actions.fleet import Outcome, on_each
 from machinectl.actions.network.membership import HALF_DONE
@@ -56,6 +57,8 @@ def bring_machine(store: Store, target: Target, options: ApplyOptions, *, hold: 
 
 def _bring(store: Store, target: Target, options: ApplyOptions, report: Report, *, hold: bool) -> Converged:
     with store.machine_lock(target.name):
+        if target.context:
+            check_context(store, target.name, target.name)
         for content in target.contents.values():
             keep_content(store, target.name, content)
         present = target.present
@@ -78,6 +81,8 @@ def _bring(store: Store, target: Target, options: ApplyOptions, report: Report, 
             raise
         if done.held and present:
             store.save(present)
+        if target.context and not done.held:
+            add_context(store, done.machine)
         return done
 
 

@@ -34,6 +34,8 @@ class Target:
     """SHA-256 → what is in its files."""
     become: str = "auto"
     """Mode of `Become`."""
+    context: bool = False
+    """An entry of `docker context` is kept for it."""
 
     @property
     def joins(self) -> bool:
@@ -54,7 +56,9 @@ def targets(store: Store, wishes: Sequence[Wish], inventory: str) -> list[Target
             machine = dataclasses.replace(machine, **kept)
         machine = _with_network(machine, wish)
         contents = {_sha256(one): one.content for one in wish.files}
-        found.append(Target(wish.name, present, machine, contents, "auto" if wish.become else "none"))
+        found.append(
+            Target(wish.name, present, machine, contents, "auto" if wish.become else "none", wish.context)
+        )
     _check_addresses(found, remembered)
     return found
 
