@@ -114,6 +114,11 @@ def test_networks_of_docker_and_of_etcd():
     assert len(list(docker.unknown_endpoints("demo", {"a", "b"}, {"a"}))) == 1
 
 
+def test_old_knowledge_is_named_with_its_age():
+    assert list(etcd.stale(0.0)) == []
+    assert whats(etcd.stale(1e9)) == ["what is known of other machines is of 2001-09-09 01:46:40 UTC"]
+
+
 def test_dns_order():
     assert list(dns.order({"dns": [RESOLVER, "9.9.9.9"]}, "n")) == []
     assert "comes before" in whats(dns.order({"dns": ["9.9.9.9", RESOLVER]}, "n"))[0]

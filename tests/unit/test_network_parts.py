@@ -15,6 +15,7 @@ import pytest
 from machinectl_agent.daemon.journal import Journal
 from machinectl_agent.kv.interface import Change, KeyValue, KvUnavailable, Snapshot
 from machinectl_agent.network import underlay
+from machinectl_agent.network.cache import Cache
 from machinectl_agent.network.driver import mac_of, own_options, wanted_mac
 from machinectl_agent.network.engine import parse_network, render_network
 from machinectl_agent.network.ipam import check_space
@@ -32,7 +33,7 @@ from machinectl_agent.network.records import (
 )
 from machinectl_agent.network.settings import Settings, load
 from machinectl_agent.network.settling import Here, Settling
-from machinectl_agent.network.view import HOLD, View
+from machinectl_agent.network.view import HOLD, Known, View
 from machinectl_agent.network.worker import Worker
 from machinectl_agent.problems import Problem
 
@@ -212,6 +213,82 @@ class TestView:
         assert not view.wait_for(self.layout.networks, 0.01)
         threading.Timer(0.05, view.apply, [Snapshot(self.layout.networks, 1, ())]).start()
         assert view.wait_for(self.layout.networks, 5)
+
+
+class TestCache:
+    layout = Layout("/x/")
+
+    def view(self):
+        layout, view = self.layout, View(self.layout)
+        machine = MachineRecord("m1", "node1", "10.0.0.1")
+        for prefix, records in (
+            (layout.machines, [machine]),
+            (layout.networks, [NETWORK]),
+            (layout.endpoints(NETWORK.id), [ENDPOINT]),
+        ):
+            items = tuple(KeyValue(prefix + one.id, encode(one)) for one in records)
+            view.apply(Snapshot(prefix, 7, items, cluster=2**63 + 1))
+        return view
+
+    def cache(self, path, view):
+        return Cache(str(path), view, Journal(io.StringIO()), clock=lambda: 1e9)
+
+    def test_the_next_process_knows_what_this_one_did(self, tmp_path):
+        path, view = tmp_path / "sub/known.json", self.view()
+        cache = self.cache(path, view)
+        cache.save()
+        assert not path.exists(), "nothing has changed"
+        cache.note()
+        cache.save()
+        assert path.stat().st_mode & 0o777 == 0o600
+        assert [one.name for one in path.parent.iterdir()] == ["known.json"]
+        again = View(self.layout)
+        loaded = self.cache(path, again)
+        assert loaded.load() and loaded.written == 1e9
+        assert again.endpoints(NETWORK.id) == [ENDPOINT]
+        assert again.network(NETWORK.id) == NETWORK and again.vtep("m1") == "10.0.0.1"
+        assert again.cluster == 2**63 + 1
+
+    @pytest.mark.parametrize("text", ["", "{", "[]", '{"cluster": 1, "machines": [{"id": 1}]}', "null"])
+    def test_a_damaged_file_counts_as_none(self, tmp_path, text):
+        (tmp_path / "known").write_text(text)
+        view = View(self.layout)
+        assert not self.cache(tmp_path / "known", view).load()
+        assert view.machines() == {}
+        assert not self.cache(tmp_path / "none", view).load()
+
+    def test_what_is_not_etcds_word_is_not_written(self, tmp_path):
+        view = self.view()
+        cache = self.cache(tmp_path / "known", view)
+        view.apply(Snapshot(self.layout.machines, 3, (), cluster=2, restored=True))
+        cache.note()
+        cache.save()
+        assert not (tmp_path / "known").exists()
+        loaded = View(self.layout)
+        loaded.load(Known(1, {}, {}, {}))
+        other = self.cache(tmp_path / "known", loaded)
+        other.note()
+        other.save()
+        assert not (tmp_path / "known").exists()
+
+    def test_a_file_has_an_end(self, tmp_path, monkeypatch):
+        monkeypatch.setattr("machinectl_agent.network.cache.MOST", 2)
+        view = self.view()
+        prefix = self.layout.endpoints("big")
+        many = [dataclasses.replace(ENDPOINT, id=f"e{n}", network="big") for n in range(3)]
+        view.apply(Snapshot(prefix, 7, tuple(KeyValue(prefix + one.id, encode(one)) for one in many)))
+        cache = self.cache(tmp_path / "known", view)
+        cache.note()
+        cache.save()
+        again = View(self.layout)
+        self.cache(tmp_path / "known", again).load()
+        assert again.endpoints(NETWORK.id) == [ENDPOINT] and not again.has(prefix)
+
+    def test_a_full_disk_ends_nothing(self, tmp_path):
+        (tmp_path / "file").write_text("")
+        cache = self.cache(tmp_path / "file/known", self.view())
+        cache.note()
+        assert cache.save_surely() == 60.0
 
 
 class TestSettling:

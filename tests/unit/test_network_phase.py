@@ -252,6 +252,7 @@ def test_what_is_left_goes_also_after_a_cut(tmp_path, monkeypatch):
     host.write(KEY, "KEY-TEXT", 0o600)
     host.write(network_service.unit_file(network_service.SOCKET), "x")
     host.write(settings.LEDGER, "{}")
+    host.write(settings.CACHE, "{}")
     host.write("/etc/machinectl/other", "somebody else's")
     assert [step.title for step in gone.plan(gone.observe(host, wish), wish)] == [
         "- stop and disable machinectl-network.service and machinectl-network.socket",
@@ -261,6 +262,7 @@ def test_what_is_left_goes_also_after_a_cut(tmp_path, monkeypatch):
         step.apply(Work(host, print, print))
     assert gone.plan(gone.observe(host, wish), wish) == []
     assert ("systemctl", "disable", "machinectl-network.socket") in done
+    assert not host.exists(settings.CACHE)
     assert not host.exists("/etc/machinectl/etcd") and host.exists("/etc/machinectl/other")
 
 

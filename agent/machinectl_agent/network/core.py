@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Callable, Mapping, Optional, Set
 
 from machinectl_agent.daemon.journal import Journal
+from machinectl_agent.network.cache import Cache
 from machinectl_agent.network.engine import Engine
 from machinectl_agent.network.fabric import Fabric
 from machinectl_agent.network.follower import Follower
@@ -31,6 +32,7 @@ class Core:
     fabric: Fabric
     follower: Follower
     engine: Engine
+    cache: Cache
     engine_up: bool = False
     """The stream of events is connected: only then dockerd may be asked."""
     leaving: bool = False
@@ -45,6 +47,11 @@ class Core:
     """Everything, soon."""
     reconcile_now: Callable[[], Mapping[str, object]] = dict
     """Everything, before it returns; what was done."""
+
+    def stale_since(self) -> float:
+        """When what is known of other machines was written down (seconds since 1970); 0: it is what etcd says."""
+        is_heard = self.view.knows(self.layout.machines)
+        return 0.0 if is_heard else self.cache.written
 
     def record(self, docker_id: str) -> Optional[NetworkRecord]:
         """The network behind one of Docker's, as etcd says it now or as it was known last."""

@@ -56,7 +56,11 @@ class Desk:
                 "memory": resident_bytes(),
             },
             "machine": {"id": core.settings.id, "name": core.settings.name, "vtep": core.fabric.vtep},
-            "etcd": {"endpoints": list(core.settings.endpoints), "trouble": core.follower.trouble},
+            "etcd": {
+                "endpoints": list(core.settings.endpoints),
+                "trouble": core.follower.trouble,
+                "stale_since": core.stale_since(),
+            },
             "engine": {"up": core.engine_up},
             "networks": len(core.view.networks()),
             "local_networks": sorted(core.fabric.local()),

@@ -27,6 +27,8 @@ class Follower:
         """Held from a change of the view until it is in kernel and DNS."""
         self.trouble = ""
         """How etcd is away; empty: it is not."""
+        self.on_change: Callable[[], None] = lambda: None
+        """Called after every change of the view."""
         self.on_moved: Callable[[Moved], None] = lambda _moved: None
         self.on_back: Callable[[], None] = lambda: None
         """Called when etcd is there again."""
@@ -76,6 +78,8 @@ class Follower:
                         self.on_moved(moved)
                 elif moved:
                     self._program(moved)
+            if moved:
+                self.on_change()
             self.release_if_settled()
 
     def release_if_settled(self) -> None:
@@ -86,6 +90,7 @@ class Follower:
                 return
             for moved in self._view.release():
                 self._program(moved)
+        self.on_change()
         self._journal.say("notice", "etcd knows again what the machines have")
 
     def _program(self, moved: Moved) -> None:

@@ -79,7 +79,8 @@ class Reconcile:
         moved = vtep != core.fabric.vtep
         core.fabric.vtep = vtep
         record = MachineRecord(id=settings.id, name=settings.name, vtep=vtep, agent=__version__)
-        if core.view.registered(settings.id) != record:
+        # before that the first snapshot calls us again: nothing waits here for an etcd that is away
+        if core.view.knows(core.layout.machines) and core.view.registered(settings.id) != record:
             core.registry.register(record)
         return f"moved to {vtep}" if moved else ""
 
@@ -167,7 +168,9 @@ class Reconcile:
             changes += core.fabric.repair(network, partial(self._endpoints, network))
             for local in core.ledger.endpoints(network):
                 changes += bool(local.sandbox) and core.fabric.narrow(record, local.record, local.sandbox)
-            if core.view.has(core.layout.endpoints(network)):
+            prefix = core.layout.endpoints(network)
+            # what the process before knew may be older than what is in a kernel that it has programmed
+            if core.view.knows(prefix) or (core.view.has(prefix) and network in core.fabric.marked()):
                 changes += core.fabric.sync(network)
         self._sweep(wanted)
         return changes

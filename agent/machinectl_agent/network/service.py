@@ -24,6 +24,7 @@ from machinectl_agent.kv.gateway import Gateway
 from machinectl_agent.kv.tls import Tls
 from machinectl_agent.network import driver, plugin
 from machinectl_agent.network.admin import Admin
+from machinectl_agent.network.cache import Cache
 from machinectl_agent.network.core import Core
 from machinectl_agent.network.desk import Desk
 from machinectl_agent.network.dns.server import Server
@@ -85,6 +86,7 @@ def _serve(settings: Settings, journal: Journal) -> None:
 
     door.open_until(ending, min(BEAT, watchdog_seconds() / 3 or BEAT), beat)
     notify("STOPPING=1")
+    service.core.cache.save_surely()
     control.close()
     os.unlink(settings.control_socket)  # noqa: PTH108 - no pathlib here
     journal.say("notice", "machinectl network ends; the networks stay in the kernel")
@@ -121,6 +123,7 @@ class Service:
             fabric=fabric,
             follower=follower,
             engine=Engine(settings.engine_socket),
+            cache=Cache(settings.cache, view, journal),
         )
         names = Names(core)
         self._reconcile = Reconcile(core, names)
@@ -139,14 +142,18 @@ class Service:
     def start(self) -> None:
         """The kernel and the DNS first, from the ledger: containers that are there need neither etcd nor dockerd."""
         core = self.core
+        core.cache.load()
         # a network that the zone does not know counts as internal
-        self._zone.set_networks(core.ledger.networks().values())
+        self._zone.set_networks({**core.ledger.networks(), **core.view.networks()}.values())
+        for network in core.ledger.networks():
+            self._zone.set_endpoints(network, core.view.endpoints(network))
         self._zone.set_sandboxes(core.ledger.sandboxes())
         self._dns.start()
         self._listen_on_host()
         for worker in (self._names, self._replicating, self._reconciling):
             worker.start()
         core.follower.start()
+        core.cache.start()
         self._reconciling.put("")
         self._alive.start()
         self._events.start()
@@ -173,6 +180,7 @@ class Service:
         core.fabric.follow_network = core.follower.follow
         core.fabric.unfollow_network = core.follower.unfollow
         core.follower.on_moved = self._moved
+        core.follower.on_change = core.cache.note
         core.follower.on_back = core.reconcile
         settings = core.settings
         responder = Responder(

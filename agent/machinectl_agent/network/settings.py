@@ -13,6 +13,7 @@ from machinectl_agent.problems import Problem
 CONFIG = "/etc/machinectl/network.json"
 PLUGIN_SOCKET = "/run/docker/plugins/machinectl.sock"
 LEDGER = "/var/lib/machinectl/network.json"
+CACHE = "/var/lib/machinectl/network-known.json"
 RESOLVER = "169.254.77.53"
 """Link-local (RFC 3927) and the same on every machine, so that it never collides with an underlay; in
 daemon.json's `dns`, and in every network's namespace."""
@@ -41,6 +42,7 @@ class Settings:
     engine_socket: str = "/run/docker.sock"
     unit: str = "docker.service"
     ledger: str = LEDGER
+    cache: str = CACHE
     port: int = 4789
     """VXLAN's, RFC 7348."""
     ttl: int = 30

@@ -52,9 +52,22 @@ def check_etcd(case: Case) -> Iterator[Finding]:
             case.away,
             "`machinectl etcd status`; without a majority: `machinectl etcd restore`",
         )
+    yield from stale(case.core.stale_since())
     if settings.cert:
         with open(settings.cert, encoding="ascii") as stream:
             yield from certificate(settings.cert, not_after(stream.read()), time.time())
+
+
+def stale(since: float) -> Iterator[Finding]:
+    """Pure; seconds since 1970."""
+    if since:
+        date = datetime.datetime.fromtimestamp(since, datetime.timezone.utc)
+        yield Finding(
+            "etcd",
+            f"what is known of other machines is of {date:%Y-%m-%d %H:%M:%S} UTC",
+            "this machine's network service has not heard of etcd since it was started",
+            "names and addresses that have changed since are wrong until etcd answers",
+        )
 
 
 def slow(url: str, seconds: float) -> Optional[Finding]:

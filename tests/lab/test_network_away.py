@@ -1,0 +1,79 @@
+"""A network service that starts while etcd is away, and one whose etcd moves to other machines."""
+
+from __future__ import annotations
+
+import json
+import time
+
+import pytest
+
+from tests.lab.network_cluster import make_cluster, until
+
+pytestmark = [pytest.mark.lab, pytest.mark.timeout(600)]
+
+KNOWN = "/var/lib/machinectl/network-known.json"
+
+
+@pytest.fixture(scope="module")
+def cluster(make_host, new_controller, busybox, lab):
+    """Two machines, etcd on the first only, a container on each."""
+    hosts = [make_host("aw0", "bookworm"), make_host("aw1", "trixie")]
+    cluster = make_cluster(new_controller(), hosts, busybox)
+    cluster.controller.run("network", "create", "demo")
+    for number, name in enumerate(cluster.names):
+        until(lambda name=name: "demo" in cluster.networks(name))
+        cluster.docker(name, f"run -d --name c{number} --network demo busybox sleep infinity")
+    until(lambda: all(reaches(cluster, one) for one in (0, 1)))
+    yield cluster
+    lab.down([host.name for host in hosts])
+
+
+def reaches(cluster, one):
+    """By name."""
+    return cluster.works(cluster.names[one], f"exec c{one} ping -c 1 -W 1 c{1 - one}")
+
+
+def stale_since(cluster, number):
+    return cluster.ask(cluster.names[number], "status")["etcd"]["stale_since"]
+
+
+def test_remote_names_are_known_while_etcd_is_away(cluster):
+    first, second = (cluster.hosts[name] for name in cluster.names)
+    assert stale_since(cluster, 1) == 0
+    # written lazily
+    until(lambda: '"name":"c0"' in second.run(f"cat {KNOWN}", check=False).stdout)
+    assert second.run(f"stat -c %a {KNOWN}").stdout.strip() == "600"
+    first.run("systemctl stop machinectl-etcd")
+    try:
+        second.run("systemctl kill -s KILL machinectl-network.service")
+        began = time.monotonic()
+        until(lambda: reaches(cluster, 1), 10.0)
+        assert time.monotonic() - began < 5.0
+        assert cluster.works(cluster.names[1], "exec c1 nslookup c0.demo")
+        assert time.time() - 600 < stale_since(cluster, 1) < time.time()
+        found = cluster.ask(cluster.names[1], "doctor")["findings"]
+        assert any("what is known of other machines is of " in one["what"] for one in found), found
+        second.run("systemctl restart machinectl-network.service")
+        until(lambda: reaches(cluster, 1), 10.0)
+    finally:
+        first.run("systemctl start machinectl-etcd")
+    until(lambda: stale_since(cluster, 1) == 0)
+    # what changed since counts at once
+    cluster.docker(cluster.names[0], "run -d --name after --network demo busybox sleep infinity")
+    until(lambda: cluster.works(cluster.names[1], "exec c1 ping -c 1 -W 1 after"))
+    cluster.docker(cluster.names[0], "rm -f after")
+    until(lambda: not cluster.works(cluster.names[1], "exec c1 nslookup after"))
+
+
+def test_a_host_that_boots_while_etcd_is_away(cluster, lab):
+    """Its containers can't be joined to the network before etcd is back; what is asked of the rest is answered."""
+    second = cluster.hosts[cluster.names[1]]
+    cluster.docker(cluster.names[1], "update --restart always c1")
+    until(lambda: json.loads(second.run(f"cat {KNOWN}").stdout)["machines"])
+    cluster.hosts[cluster.names[0]].run("systemctl stop machinectl-etcd")
+    try:
+        lab.reboot(cluster.names[1])
+        until(lambda: stale_since(cluster, 1))
+    finally:
+        cluster.hosts[cluster.names[0]].run("systemctl start machinectl-etcd")
+    until(lambda: reaches(cluster, 1) and reaches(cluster, 0), 90.0, 0.5)
