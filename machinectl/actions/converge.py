@@ -20,8 +20,8 @@ from machinectl.actions.once import Once
 from machinectl.actions.report import Report, render_plan
 from machinectl.actions.wishes import build_spec, package_path
 from machinectl.model import Machine
-from machinectl.pki.authority import ensure_authority
-from machinectl.pki.leaves import ensure_server, server_problem
+from machinectl.pki.foreign import authority_folder, ensure_machine
+from machinectl.pki.leaves import server_problem
 from machinectl.remote.agent_client import run_agent
 from machinectl.remote.become import Become
 from machinectl.remote.bundle import build_bundle
@@ -115,7 +115,7 @@ def bring(
         if machine.state == "new":
             # from here on the host changes: a create that is killed must be found by the next one
             store.save(machine)
-        tls = certificates(store, machine)
+        tls = certificates(store, machine, take_over=take_over)
         spec = _spec(store, machine, tls, take_over=take_over, once=once)
         result, plan = _apply(store, connection, machine, spec, report, hold=hold)
     if result["held"]:
@@ -175,14 +175,14 @@ def survey(
     are not in the store yet, by SHA-256."""
     watch = _Watch(report)
     with connect(store, machine, become, report, replace_host_key=replace_host_key) as connection:
-        tls = _certificates_so_far(store, machine)
+        tls = _certificates_so_far(store, machine, take_over=take_over)
         spec = _spec(store, machine, tls, take_over=take_over, contents=contents)
         args: dict[str, Any] = {
             "spec": spec.to_json(),
             "dry_run": True,
         }
         if last is not None:
-            before = _certificates_so_far(store, last)
+            before = _certificates_so_far(store, last, take_over=take_over)
             args["last"] = _spec(store, last, before, take_over=take_over).to_json()
         request = wire.request("apply", args)
         run_agent(connection, build_bundle(), request, on_event=watch.event, deadline=APPLY_DEADLINE)
@@ -208,12 +208,13 @@ class _Watch:
         self._report.event(message)
 
 
-def _certificates_so_far(store: Store, machine: Machine) -> TlsSpec:
+def _certificates_so_far(store: Store, machine: Machine, *, take_over: bool = False) -> TlsSpec:
     """Those that are there; what is not, is told so: nothing is made for a plan."""
     folder = store.path / "machines" / machine.name
-    issued = server_problem(store.path / "certs", folder, server_names(machine)) != ""
+    home = store.path / "certs" if take_over else authority_folder(store.path / "certs", folder)
+    issued = server_problem(home, folder, server_names(machine)) != ""
     later = "(made by the run itself)"
-    authority = store.path / "certs/ca.pem"
+    authority = home / "ca.pem"
     return TlsSpec(
         ca=authority.read_text() if authority.is_file() else later,
         server=later if issued else (folder / "server.pem").read_text(),
@@ -235,11 +236,11 @@ def connect(
     )
 
 
-def certificates(store: Store, machine: Machine) -> TlsSpec:
+def certificates(store: Store, machine: Machine, *, take_over: bool = False) -> TlsSpec:
     """The CA, the client's and this machine's certificates: made or renewed where they must be."""
     with store.lock():
-        authority = ensure_authority(store.certs)
-        made = ensure_server(authority, store.folder(machine.name), server_names(machine))
+        folder = store.folder(machine.name)
+        made = ensure_machine(store.certs, folder, server_names(machine), take_over=take_over)
     return TlsSpec(*(path.read_text() for path in (made.ca, made.server, made.server_key)))
 
 

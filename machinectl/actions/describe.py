@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from machinectl.model import DRIVER, Machine
+from machinectl.pki.pem_files import authority_folder
 from machinectl.store.paths import resolved_path
 from machinectl.store.store import Store
 from machinectl_agent.spec import redact_document
@@ -84,7 +85,8 @@ def _hidden(engine: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _auth_options(store: Store, machine: Machine) -> dict[str, Any]:
-    certs, folder = store.path / "certs", store.path / "machines" / machine.name
+    folder = store.path / "machines" / machine.name
+    certs = authority_folder(store.path / "certs", folder)
     return {
         "CertDir": str(certs),
         "CaCertPath": str(certs / "ca.pem"),

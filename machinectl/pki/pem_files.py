@@ -7,6 +7,15 @@ from pathlib import Path
 from machinectl.atomic import write_atomic
 from machinectl.errors import CertificateError
 
+OWN_AUTHORITY = "authority"
+"""In a machine's folder: the CA of the store that the machine came from, see foreign.py."""
+
+
+def authority_folder(certs: Path, folder: Path) -> Path:
+    """Where the machine's CA is: in its own folder, else in the store's `certs`. Touches nothing."""
+    own = folder / OWN_AUTHORITY
+    return own if (own / "ca.pem").is_file() else certs
+
 
 def read_pem(path: Path) -> bytes:
     """The content; empty where there is no file. Raises CertificateError where it can't be read."""
