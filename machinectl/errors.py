@@ -2,6 +2,7 @@
 
 MachinectlError                 exit 1
 ├── UsageError                  exit 2   the command line can't be understood
+│   └── InventoryError          an inventory can't be understood; it names file and line
 ├── SomeMachinesFailed          exit 3   several machines, not all of them done
 ├── LockedError                 exit 4   somebody else is at work on the same thing
 ├── StoreError                  what we remember can't be read or written
@@ -57,6 +58,10 @@ class MachinectlError(Exception):
 class UsageError(MachinectlError):
     exit_status = 2
     problem = "usage"
+
+
+class InventoryError(UsageError):
+    problem = "inventory"
 
 
 class SomeMachinesFailed(MachinectlError):

@@ -14,6 +14,9 @@ from typing import Any, Dict, Mapping, Optional, Tuple
 
 from machinectl_agent.engine.options import (
     CREATE_OPTIONS,
+    OURS,
+    TABLE,
+    Option,
     OptionError,
     collect,
     parse_assignment,
@@ -23,11 +26,14 @@ from machinectl_agent.redact import redact_document
 
 __all__ = [
     "CREATE_OPTIONS",
+    "OURS",
+    "TABLE",
     "ClusterStoreSpec",
     "EngineSpec",
     "FileSpec",
     "HostSpec",
     "NetworkSpec",
+    "Option",
     "OptionError",
     "PackageFile",
     "Spec",
@@ -103,8 +109,15 @@ class TlsSpec:
     """PEM texts for /etc/docker/{ca,server,server-key}.pem. `server_key` is a secret: see `redacted`."""
 
     ca: str
+    """The controller's own."""
     server: str
     server_key: str = field(repr=False)
+    others: Tuple[str, ...] = ()
+    """CAs of other controllers that the host trusts, as far as this one knows."""
+    removed: Tuple[str, ...] = ()
+    """CAs that it shall trust no longer."""
+    served: str = ""
+    """Another controller's server certificate that is there and stays, as it is good for this one, too."""
 
 
 @dataclass(frozen=True)
@@ -182,6 +195,8 @@ class Spec:
     host: HostSpec = HostSpec()
     take_over: bool = False
     """Another store's CA may be replaced: its clients are locked out then."""
+    share: bool = False
+    """This store's CA may be added to another's."""
     network: Optional[NetworkSpec] = None
     """None: a membership that is there stays as it is; a machine leaves only when it is told to."""
     files: Tuple[FileSpec, ...] = ()
@@ -221,13 +236,22 @@ class Spec:
         return cls(
             name=str(top["name"]),
             engine=EngineSpec(**engine),
-            tls=_typed(TlsSpec, top["tls"], "tls"),
+            tls=_tls(top["tls"]),
             host=_host(top.get("host", {})),
             take_over=bool(top.get("take_over", False)),
+            share=bool(top.get("share", False)),
             network=_network(top.get("network")),
             files=tuple(_typed(FileSpec, one, "files") for one in top.get("files", ())),
             controller=str(top.get("controller", "")),
         )
+
+
+def _tls(document: Any) -> TlsSpec:
+    values = _fields(TlsSpec, document, "tls")
+    for name in ("others", "removed"):
+        if name in values:
+            values[name] = tuple(values[name])
+    return TlsSpec(**values)
 
 
 def _host(document: Any) -> HostSpec:

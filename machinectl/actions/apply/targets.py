@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from machinectl.actions.network.membership import is_member, joining, leaving
-from machinectl.actions.wishes import new_machine
+from machinectl.actions.wishes import new_machine, package_files
 from machinectl.errors import MachineExists, MachineNotFound, StoreError, UsageError
 from machinectl.inventory.wish import FileWish, Wish
 from machinectl.model import Machine
@@ -97,7 +97,7 @@ def _machine(wish: Wish, inventory: str, store: Path) -> Machine:
         ip=wish.ip,
         ssh=ssh,
         engine_port=wish.engine_port,
-        engine=wish.engine,
+        engine={**wish.engine, **_packages(wish)},
         host={},
         tls_san=wish.tls_san,
     )
@@ -109,6 +109,12 @@ def _machine(wish: Wish, inventory: str, store: Path) -> Machine:
         files=tuple(_entry(one) for one in wish.files),
         inventory=inventory,
     )
+
+
+def _packages(wish: Wish) -> dict[str, Any]:
+    """Their files are read here: name, SHA-256, size, path."""
+    paths = wish.engine.get("packages")
+    return {"packages": package_files(paths)} if paths else {}
 
 
 def _with_network(machine: Machine, wish: Wish) -> Machine:

@@ -1,0 +1,116 @@
+"""Reads YAML as Ansible does (YAML 1.1, `!vault`, `!unsafe`), and keeps where everything stands.
+
+A key that is there twice is an error: YAML takes the last one, and nobody means that.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from machinectl.errors import InventoryError
+from machinectl.inventory.located import Mapping, Sequence, Vaulted
+
+_Base: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+VAULT_HEAD = "$ANSIBLE_VAULT"
+DEEPEST = 100
+"""Levels; Python's own limit would come as a traceback."""
+
+
+class _Loader(_Base):  # type: ignore[misc]
+    """SafeLoader whose mappings and lists know their lines."""
+
+    file = ""
+    depth = 0
+
+    def construct_object(self, node: Any, deep: bool = False) -> Any:
+        self.depth += 1
+        try:
+            if self.depth > DEEPEST:
+                raise yaml.constructor.ConstructorError(
+                    None, None, "it is nested too deeply", node.start_mark
+                )
+            return super().construct_object(node, deep=deep)
+        finally:
+            self.depth -= 1
+
+
+def _construct_map(loader: Any, node: Any) -> Any:
+    found = Mapping(loader.file, node.start_mark.line + 1)
+    yield found
+    own = [id(key) for key, _ in node.value]
+    loader.flatten_mapping(node)
+    for key_node, value_node in node.value:
+        key = loader.construct_object(key_node, deep=True)
+        try:
+            there = key in found.lines
+        except TypeError:
+            raise yaml.constructor.ConstructorError(
+                None, None, "a list or mapping can't be a key", key_node.start_mark
+            ) from None
+        # what `<<` brings may be overruled, it comes first
+        if there and id(key_node) in own and found.lines[key] > 0:
+            first = found.lines[key]
+            raise yaml.constructor.ConstructorError(
+                None, None, f"{key!r} is there twice, first in line {first}", key_node.start_mark
+            )
+        line = key_node.start_mark.line + 1
+        found.lines[key] = line if id(key_node) in own else -line
+        found[key] = loader.construct_object(value_node, deep=True)
+    found.lines = {key: abs(line) for key, line in found.lines.items()}
+
+
+def _construct_list(loader: Any, node: Any) -> Any:
+    found = Sequence(loader.file, node.start_mark.line + 1)
+    yield found
+    for one in node.value:
+        found.lines.append(one.start_mark.line + 1)
+        found.append(loader.construct_object(one, deep=True))
+
+
+def _construct_vault(loader: Any, node: Any) -> Vaulted:
+    return Vaulted(loader.construct_scalar(node), f"{loader.file}:{node.start_mark.line + 1}")
+
+
+_Loader.add_constructor("tag:yaml.org,2002:map", _construct_map)
+_Loader.add_constructor("tag:yaml.org,2002:seq", _construct_list)
+_Loader.add_constructor("!vault", _construct_vault)
+_Loader.add_constructor("!vault-encrypted", _construct_vault)
+_Loader.add_constructor("!unsafe", lambda loader, node: loader.construct_scalar(node))
+
+
+def read_text(path: Path) -> str:
+    """Raises `InventoryError`, also for a file that the vault has encrypted as a whole."""
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise InventoryError(f"{path} is no text", why=f"byte {error.start} is not UTF-8") from error
+    except OSError as error:
+        raise InventoryError(f"{path} can't be read", why=error.strerror or str(error)) from error
+    if text.startswith(VAULT_HEAD):
+        raise InventoryError(
+            f"{path} is encrypted with Ansible's vault",
+            why="machinectl does not decrypt vaults",
+            hint="keep secrets in files outside of the inventory, each the `src` of a file with `secret: true`",
+        )
+    return text
+
+
+def parse_yaml(text: str, file: str) -> Any:
+    """The document as plain values in `Mapping` and `Sequence`. Raises `InventoryError` with the line."""
+    loader = _Loader(text)
+    loader.file = file
+    try:
+        return loader.get_single_data()
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        place = f"{file}:{mark.line + 1}" if mark else file
+        raise InventoryError(
+            f"{place}: {error.problem or error.context}", hint="is the indentation right?"
+        ) from error
+    except (yaml.YAMLError, ValueError, RecursionError, OverflowError) as error:
+        raise InventoryError(f"{file}: it can't be read as YAML", why=str(error).splitlines()[0]) from error
+    finally:
+        loader.dispose()
