@@ -107,6 +107,10 @@ class KnownHosts:
             if not self._is_pinned(shown, label):
                 self._pin(shown)
 
+    def compare(self, shown: HostKey, label: str) -> bool:
+        """Whether it is pinned; pins nothing. Raises `HostKeyChanged` as `check` does."""
+        return self._is_pinned(shown, label)
+
     def _is_pinned(self, shown: HostKey, label: str) -> bool:
         pinned = self._pinned()
         if any(one.key == shown for one in pinned):

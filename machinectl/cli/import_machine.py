@@ -1,0 +1,66 @@
+"""`machinectl import FILE…`: machines that another store has exported."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from machinectl.cli.passphrase import add_passphrase_flag, passphrase
+from machinectl.errors import MachinectlError, SomeMachinesFailed
+
+if TYPE_CHECKING:
+    from machinectl.actions.import_machine import Imported
+
+EXAMPLES = """examples:
+  machinectl import node1.machine
+  machinectl import --passphrase-file ~/.pass node1.machine node2.machine
+
+Nothing on the machine's host changes, and nothing here where the passphrase is wrong or the file is damaged. Where
+this store has a CA of its own, the machine keeps the one that its host knows. SSH is used with your own keys
+(`machinectl create --ip ADDRESS --ssh-key FILE NAME` names another one).
+"""
+
+_AUTHORITIES = {
+    "same": "it has this store's CA",
+    "store": "its CA, with the key, is this store's now",
+    "own": "it keeps its own CA, whose key came with it",
+    "own, no key": "it keeps its own CA; without the CA's key its certificates can't be renewed here",
+}
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    parser.epilog = EXAMPLES
+    parser.add_argument("sources", nargs="+", metavar="FILE", help="made by `machinectl export`")
+    add_passphrase_flag(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    return _import_files(args)
+
+
+def _import_files(args: argparse.Namespace) -> int:
+    from machinectl.actions.import_machine import import_machine  # noqa: PLC0415 - --help must not wait for it
+    from machinectl.store.store import Store  # noqa: PLC0415
+
+    store = Store(args.storage_path)
+    secret = passphrase(args, new=False)
+    failed = []
+    for source in args.sources:
+        try:
+            _tell(args, import_machine(store, Path(source).expanduser(), secret))
+        except MachinectlError as error:
+            if len(args.sources) == 1:
+                raise
+            failed.append(str(error))
+    if failed:
+        raise SomeMachinesFailed(f"{len(failed)} of {len(args.sources)} files failed\n" + "\n".join(failed))
+    return 0
+
+
+def _tell(args: argparse.Namespace, one: Imported) -> None:
+    print(one.machine.name, flush=True)
+    if not args.quiet:
+        for line in (_AUTHORITIES[one.authority], *(f"not taken over: {left}" for left in one.left)):
+            print(f"{one.machine.name}: {line}", file=sys.stderr)
