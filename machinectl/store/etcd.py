@@ -54,6 +54,10 @@ class Etcd:
     def client_url(self, name: str) -> str:
         return f"https://{_bracketed(self.members[name])}:{self.client_port}"
 
+    def client_urls(self) -> list[str]:
+        """Of all members that answer clients."""
+        return [self.client_url(name) for name in self.members if name != self.joining]
+
     def peer_url(self, name: str) -> str:
         return f"https://{_bracketed(self.members[name])}:{self.peer_port}"
 

@@ -77,3 +77,34 @@ def test_a_host_that_boots_while_etcd_is_away(cluster, lab):
     finally:
         cluster.hosts[cluster.names[0]].run("systemctl start machinectl-etcd")
     until(lambda: reaches(cluster, 1) and reaches(cluster, 0), 90.0, 0.5)
+
+
+def told(cluster, number):
+    """Where this machine's service looks for etcd."""
+    return cluster.ask(cluster.names[number], "status")["etcd"]["endpoints"]
+
+
+def test_all_of_etcds_members_are_replaced(cluster):
+    """Nobody runs provision: the machines follow, and find etcd again after a restart."""
+    first, second = cluster.names
+    urls = {name: f"https://{cluster.hosts[name].ip}:2379" for name in cluster.names}
+    assert [told(cluster, 0), told(cluster, 1)] == [[urls[first]]] * 2
+    cluster.controller.run("etcd", "add", second)
+    both = sorted(urls.values())
+    until(lambda: [sorted(told(cluster, 0)), sorted(told(cluster, 1))] == [both] * 2, 10.0)
+    cluster.controller.run("etcd", "remove", first)
+    until(lambda: [told(cluster, 0), told(cluster, 1)] == [[urls[second]]] * 2, 10.0)
+    for number, name in enumerate(cluster.names):
+        cluster.docker(name, f"run -d --name n{number} --network demo busybox sleep infinity")
+    until(lambda: cluster.works(first, "exec c0 ping -c 1 -W 1 n1"))
+    for name in cluster.names:
+        cluster.hosts[name].run("systemctl restart machinectl-network")
+    assert [told(cluster, 0), told(cluster, 1)] == [[urls[second]]] * 2
+    until(lambda: not any(cluster.ask(name, "status")["etcd"]["trouble"] for name in cluster.names))
+    for number, name in enumerate(cluster.names):
+        cluster.docker(name, f"rm -f n{number}")
+        assert cluster.works(name, f"run --rm --network demo busybox ping -c 1 -W 2 c{1 - number}")
+    # the configuration on the hosts catches up when it is written for another reason
+    cluster.controller.run("network", "join", first, second, timeout=300)
+    assert [told(cluster, 0), told(cluster, 1)] == [[urls[second]]] * 2
+    until(lambda: reaches(cluster, 0) and reaches(cluster, 1))

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from machinectl_agent.daemon.journal import Journal
+from machinectl_agent.kv.failover import Aside, Failover
 from machinectl_agent.kv.interface import Change, KeyValue, KvUnavailable, Snapshot
 from machinectl_agent.network import underlay
 from machinectl_agent.network.cache import Cache
@@ -24,6 +25,7 @@ from machinectl_agent.network.names import parse_container
 from machinectl_agent.network.plugin import Plugin, answer_call, bound_socket, passed_socket
 from machinectl_agent.network.records import (
     EndpointRecord,
+    EtcdRecord,
     Layout,
     MachineRecord,
     NetworkRecord,
@@ -34,6 +36,7 @@ from machinectl_agent.network.records import (
 from machinectl_agent.network.settings import Settings, load
 from machinectl_agent.network.settling import Here, Settling
 from machinectl_agent.network.view import HOLD, Known, View
+from machinectl_agent.network.whereabouts import Whereabouts
 from machinectl_agent.network.worker import Worker
 from machinectl_agent.problems import Problem
 
@@ -289,6 +292,96 @@ class TestCache:
         cache = self.cache(tmp_path / "file/known", self.view())
         cache.note()
         assert cache.save_surely() == 60.0
+
+
+class TestWhereabouts:
+    """Where etcd is, as it changes."""
+
+    NEW = ("https://10.0.0.2:2379",)
+
+    def settings(self, tmp_path, endpoints=("https://10.0.0.1:2379",)):
+        return Settings("m1", "node1", endpoints, learned=str(tmp_path / "sub/etcd.json"))
+
+    def made(self, tmp_path, monkeypatch, *, answers=True, **more):
+        def ask(_self, _wanted):
+            if not answers:
+                raise KvUnavailable("refused")
+
+        monkeypatch.setattr(Whereabouts, "_ask", ask)
+        made = Whereabouts(self.settings(tmp_path, **more), Journal(io.StringIO()))
+        used = []
+        made.use, made.put = used.append, made.take
+        return made, used
+
+    def item(self, *urls):
+        key = Layout().etcd_endpoints
+        return Change(Layout().etcd, key, encode(EtcdRecord(urls)), 5)
+
+    def test_new_members_are_used_and_kept_for_the_next_start(self, tmp_path, monkeypatch):
+        made, used = self.made(tmp_path, monkeypatch)
+        made.heard(self.item("https://10.0.0.1:2379"))
+        assert used == [] and not (tmp_path / "sub").exists()
+        made.heard(self.item(*self.NEW))
+        assert used == [self.NEW] and made.endpoints == self.NEW
+        assert (tmp_path / "sub/etcd.json").stat().st_mode & 0o777 == 0o600
+        assert self.made(tmp_path, monkeypatch)[0].endpoints == self.NEW
+
+    def test_a_configuration_that_was_written_since_counts(self, tmp_path, monkeypatch):
+        made, _ = self.made(tmp_path, monkeypatch)
+        made.heard(self.item(*self.NEW))
+        third = ("https://10.0.0.3:2379",)
+        assert self.made(tmp_path, monkeypatch, endpoints=third)[0].endpoints == third
+
+    def test_members_that_do_not_answer_are_not_used_and_asked_again(self, tmp_path, monkeypatch):
+        made, used = self.made(tmp_path, monkeypatch, answers=False)
+        made.heard(self.item(*self.NEW))
+        assert used == [] and made.endpoints == ("https://10.0.0.1:2379",)
+        monkeypatch.setattr(Whereabouts, "_ask", lambda *_: None)
+        made.again()
+        assert used == [self.NEW]
+        made.again()
+        assert used == [self.NEW]
+
+    @pytest.mark.parametrize(
+        "item",
+        [
+            Snapshot("/machinectl/v1/etcd/", 1, ()),
+            Change("/machinectl/v1/etcd/", "/machinectl/v1/etcd/endpoints", None, 1),
+            Change("/machinectl/v1/etcd/", "/machinectl/v1/etcd/endpoints", b"{", 1),
+            Change("/machinectl/v1/etcd/", "/machinectl/v1/etcd/endpoints", b'{"endpoints": [1]}', 1),
+            Change("/machinectl/v1/etcd/", "/machinectl/v1/etcd/other", b'{"endpoints": ["https://x:1"]}', 1),
+        ],
+    )
+    def test_what_is_no_list_changes_nothing(self, tmp_path, monkeypatch, item):
+        made, used = self.made(tmp_path, monkeypatch)
+        made.heard(item)
+        assert used == []
+
+    def test_a_snapshot_says_it_as_well(self, tmp_path, monkeypatch):
+        made, used = self.made(tmp_path, monkeypatch)
+        value = encode(EtcdRecord(self.NEW))
+        made.heard(Snapshot(Layout().etcd, 1, (KeyValue(Layout().etcd_endpoints, value),)))
+        assert used == [self.NEW]
+
+
+def test_a_client_that_is_told_of_other_members_asks_them():
+    failover = Failover(["http://a:1", "http://b:1"], tls=False)
+    asked = []
+
+    def ask(endpoint, _connected_by, _until):
+        asked.append(endpoint.url)
+        failover.use(["http://c:1", "http://b:1"])
+        if endpoint.url == "http://a:1":
+            raise Aside(KvUnavailable("gone"))
+        return endpoint.url
+
+    # what is under way goes on with those of before
+    assert failover.run(ask, 1.0) == "http://b:1"
+    assert failover.first.url == "http://b:1"
+    failover.use(["http://c:1"])
+    assert failover.first.url == "http://c:1"
+    with pytest.raises(ValueError, match="no endpoint"):
+        failover.use([])
 
 
 class TestSettling:

@@ -253,6 +253,7 @@ def test_what_is_left_goes_also_after_a_cut(tmp_path, monkeypatch):
     host.write(network_service.unit_file(network_service.SOCKET), "x")
     host.write(settings.LEDGER, "{}")
     host.write(settings.CACHE, "{}")
+    host.write(settings.ENDPOINTS, "{}")
     host.write("/etc/machinectl/other", "somebody else's")
     assert [step.title for step in gone.plan(gone.observe(host, wish), wish)] == [
         "- stop and disable machinectl-network.service and machinectl-network.socket",
@@ -262,7 +263,7 @@ def test_what_is_left_goes_also_after_a_cut(tmp_path, monkeypatch):
         step.apply(Work(host, print, print))
     assert gone.plan(gone.observe(host, wish), wish) == []
     assert ("systemctl", "disable", "machinectl-network.socket") in done
-    assert not host.exists(settings.CACHE)
+    assert not host.exists(settings.CACHE) and not host.exists(settings.ENDPOINTS)
     assert not host.exists("/etc/machinectl/etcd") and host.exists("/etc/machinectl/other")
 
 

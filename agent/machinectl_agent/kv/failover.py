@@ -40,16 +40,27 @@ class Failover:
 
     def __init__(self, endpoints: Sequence[str], *, tls: bool) -> None:
         """URLs. Raises ValueError for what is none."""
+        self._tls = tls
+        self._lock = threading.Lock()
+        self._first = 0
+        self.endpoints: List[Endpoint] = []
+        self.use(endpoints)
+
+    def use(self, endpoints: Sequence[str]) -> None:
+        """Others from now on. The one that answered last stays the first to be asked where it is among them."""
         if not endpoints:
             raise ValueError("no endpoint of etcd")
-        self.endpoints = [Endpoint.parse(one, tls=tls) for one in endpoints]
-        self._first = 0
-        self._lock = threading.Lock()
+        parsed = [Endpoint.parse(one, tls=self._tls) for one in endpoints]
+        with self._lock:
+            last = self.endpoints[self._first] if self.endpoints else None
+            self.endpoints = parsed
+            self._first = parsed.index(last) if last in parsed else 0
 
     @property
     def first(self) -> Endpoint:
         """The one that answered last, or the next after it has failed."""
-        return self.endpoints[self._first]
+        with self._lock:
+            return self.endpoints[self._first]
 
     def run(
         self,
@@ -81,7 +92,8 @@ class Failover:
                     self.avoid(endpoint)
                     raise
                 with self._lock:
-                    self._first = self.endpoints.index(endpoint)
+                    if endpoint in self.endpoints:
+                        self._first = self.endpoints.index(endpoint)
                 return answer
             # an election is over in a second or two; a connection that is refused stays so for longer
             if not passing or until - time.monotonic() <= _PAUSE:
@@ -91,12 +103,14 @@ class Failover:
     def avoid(self, endpoint: Endpoint) -> None:
         """Another one is asked first from now on."""
         with self._lock:
-            if self.first == endpoint:
+            if self.endpoints[self._first] == endpoint:
                 self._first = (self._first + 1) % len(self.endpoints)
 
     def _order(self, at: str) -> List[Endpoint]:
+        with self._lock:
+            endpoints, first = self.endpoints, self._first
         if not at:
-            return self.endpoints[self._first :] + self.endpoints[: self._first]
+            return endpoints[first:] + endpoints[:first]
         # a member that is not (yet) in the list may be asked, too
-        known = [one for one in self.endpoints if one.url == at.rstrip("/")]
-        return known or [Endpoint.parse(at, tls=self.endpoints[0].tls)]
+        known = [one for one in endpoints if one.url == at.rstrip("/")]
+        return known or [Endpoint.parse(at, tls=endpoints[0].tls)]

@@ -6,7 +6,7 @@ common name, as the gateway does not pass it on.
 
 from __future__ import annotations
 
-from typing import Optional, Sequence
+from typing import List, Optional, Sequence, Tuple
 
 from machinectl_agent.kv import messages
 from machinectl_agent.kv.follow import Follower
@@ -35,6 +35,18 @@ class Gateway:
         self._endpoints = tuple(endpoints)
         self._tls = tls
         self._transport = Transport(endpoints, tls)
+        self._watching: List[Transport] = []
+
+    @property
+    def endpoints(self) -> Tuple[str, ...]:
+        """URLs, as they were given last."""
+        return self._endpoints
+
+    def use(self, endpoints: Sequence[str]) -> None:
+        """Other members are asked from now on, also by the watches. Raises ValueError."""
+        for one in (self._transport, *self._watching):
+            one.use(endpoints)
+        self._endpoints = tuple(endpoints)
 
     def get(self, key: str, *, deadline: float = DEADLINE) -> Optional[KeyValue]:
         found = self._transport.call("/kv/range", messages.span(key, is_prefix=False), deadline)
@@ -86,7 +98,9 @@ class Gateway:
 
     def watch(self, prefixes: Sequence[str] = ()) -> Watch:
         # its own connections: `close` of a watch must wake nobody but its reader
-        return Follower(GatewaySource(Transport(self._endpoints, self._tls)), prefixes)
+        transport = Transport(self._endpoints, self._tls)
+        self._watching.append(transport)
+        return Follower(GatewaySource(transport), prefixes)
 
     def close(self) -> None:
         self._transport.close()

@@ -38,6 +38,16 @@ class Transport:
         """The one that answered last, or the next after it has failed."""
         return self._failover.first
 
+    def use(self, endpoints: Sequence[str]) -> None:
+        """Others from now on; what is under way goes on. Raises ValueError."""
+        self._failover.use(endpoints)
+        kept = set(self._failover.endpoints)
+        with self._lock:
+            dropped = [pool for endpoint, pool in self._idle.items() if endpoint not in kept]
+            self._idle = {endpoint: pool for endpoint, pool in self._idle.items() if endpoint in kept}
+        for connection in (one for pool in dropped for one in pool):
+            connection.close()
+
     def call(
         self, path: str, body: Dict[str, Any], deadline: float, *, once: bool = False, at: str = ""
     ) -> Dict[str, Any]:

@@ -16,6 +16,7 @@ from machinectl_agent.network.registry.registry import Registry
 from machinectl_agent.network.settings import Settings
 from machinectl_agent.network.settling import Settling
 from machinectl_agent.network.view import View
+from machinectl_agent.network.whereabouts import Whereabouts
 
 
 @dataclass
@@ -33,6 +34,7 @@ class Core:
     follower: Follower
     engine: Engine
     cache: Cache
+    whereabouts: Whereabouts
     engine_up: bool = False
     """The stream of events is connected: only then dockerd may be asked."""
     leaving: bool = False

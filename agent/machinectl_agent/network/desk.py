@@ -57,7 +57,7 @@ class Desk:
             },
             "machine": {"id": core.settings.id, "name": core.settings.name, "vtep": core.fabric.vtep},
             "etcd": {
-                "endpoints": list(core.settings.endpoints),
+                "endpoints": list(core.whereabouts.endpoints),
                 "trouble": core.follower.trouble,
                 "stale_since": core.stale_since(),
             },

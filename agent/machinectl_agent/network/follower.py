@@ -35,10 +35,15 @@ class Follower:
         self.on_probe: Callable[[WatchItem], None] = lambda _item: None
         """Called when a machine wants to know whether its packets come through."""
 
+        self.on_etcd: Callable[[WatchItem], None] = lambda _item: None
+        """Called when etcd's members are others."""
+
     def start(self) -> None:
         layout = self._layout
         # machines first: by their snapshot the view sees that a backup was restored
-        for prefix in (layout.machines, layout.alives, layout.settled, layout.networks, layout.probes):
+        for prefix in (layout.machines, layout.alives, layout.settled, layout.networks):
+            self._watch.add(prefix)
+        for prefix in (layout.probes, layout.etcd):
             self._watch.add(prefix)
         threading.Thread(target=self.run, name="follower", daemon=True).start()
 
@@ -64,8 +69,8 @@ class Follower:
             if isinstance(item, Trouble):
                 self._say(item.text)
                 continue
-            if item.prefix == self._layout.probes:
-                self.on_probe(item)
+            if item.prefix in (self._layout.probes, self._layout.etcd):
+                (self.on_probe if item.prefix == self._layout.probes else self.on_etcd)(item)
                 continue
             with self._applying:
                 was_holding = self._view.is_holding

@@ -73,7 +73,7 @@ class Reconcile:
     def _machine(self) -> str:
         """Our own record, with the address that we have now: peers follow it."""
         core, settings = self._core, self._core.settings
-        vtep = underlay.vtep_address(settings.vtep, settings.endpoints)
+        vtep = underlay.vtep_address(settings.vtep, core.whereabouts.endpoints)
         if not vtep:
             raise Problem("no-underlay", "this machine has no address towards etcd", hint="check its network")
         moved = vtep != core.fabric.vtep

@@ -10,6 +10,7 @@
     pools/POOL                  PoolRecord        POOL is a CIDR with `_` for `/`: 10.77.1.0_24
     addresses/POOL/IP           AddressRecord     no lease: a partition must never free an address that is in use
     endpoints/NETWORK/ENDPOINT  EndpointRecord    ENDPOINT is Docker's endpoint id
+    etcd/endpoints              EtcdRecord        where etcd is: written by `machinectl etcd add` and `remove`
     probes/ID, heard/ID/PEER    see probe/        on a lease, while `network doctor` runs on machine ID
     owned/MACHINE/REST          (empty)           the key REST is this machine's to free: its addresses and endpoints,
                                                   its pools without a network, its networks without a name. So that
@@ -125,6 +126,14 @@ class EndpointRecord:
     """Container id."""
 
 
+@dataclass(frozen=True)
+class EtcdRecord:
+    """Where etcd's members are."""
+
+    endpoints: Tuple[str, ...]
+    """Client URLs."""
+
+
 class Layout:
     """Where each record is kept, below one prefix."""
 
@@ -139,6 +148,8 @@ class Layout:
         self.vnis = f"{self.prefix}vnis/"
         self.pools = f"{self.prefix}pools/"
         self.probes = f"{self.prefix}probes/"
+        self.etcd = f"{self.prefix}etcd/"
+        self.etcd_endpoints = f"{self.etcd}endpoints"
 
     def machine(self, machine: str) -> str:
         return self.machines + machine
@@ -223,7 +234,7 @@ def _build(shape: Any, document: Mapping[str, Any]) -> Any:
             values[one.name] = document[one.name]
         elif one.default is dataclasses.MISSING and one.default_factory is dataclasses.MISSING:
             values[one.name] = {"int": 0, "str": ""}.get(str(one.type), ())
-    for name in ("aliases", "on"):
+    for name in ("aliases", "on", "endpoints"):
         if name in values:
             values[name] = tuple(values[name])
     if shape is NetworkRecord:

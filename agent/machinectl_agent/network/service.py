@@ -12,7 +12,7 @@ import signal
 import socket
 import threading
 import time
-from typing import Optional
+from typing import Optional, Tuple
 
 from machinectl_agent.bundle import leave_link, own_hash
 from machinectl_agent.daemon.journal import Journal
@@ -48,6 +48,7 @@ from machinectl_agent.network.replicate import Replicate
 from machinectl_agent.network.settings import RESOLVER, Settings, load
 from machinectl_agent.network.settling import Settling
 from machinectl_agent.network.view import Moved, View
+from machinectl_agent.network.whereabouts import Whereabouts
 from machinectl_agent.network.worker import Worker
 from machinectl_agent.problems import Problem
 from machinectl_agent.version import __version__
@@ -97,7 +98,8 @@ class Service:
 
     def __init__(self, settings: Settings, journal: Journal) -> None:
         tls = Tls(settings.ca, settings.cert, settings.key) if settings.ca else None
-        self._kv = Gateway(settings.endpoints, tls=tls)
+        whereabouts = Whereabouts(settings, journal)
+        self._kv = Gateway(whereabouts.endpoints, tls=tls)
         layout, view, zone = Layout(settings.prefix), View(Layout(settings.prefix)), Zone()
         upstreams = Upstreams(settings.upstreams)
         self._dns = Server(zone, upstreams, journal=journal)
@@ -124,12 +126,14 @@ class Service:
             follower=follower,
             engine=Engine(settings.engine_socket),
             cache=Cache(settings.cache, view, journal),
+            whereabouts=whereabouts,
         )
         names = Names(core)
         self._reconcile = Reconcile(core, names)
         self._names: Worker[Item] = Worker("names", names.learn, journal)
         self._replicating: Worker[str] = Worker("replicate", Replicate(core).one, journal)
         self._reconciling: Worker[str] = Worker("reconcile", self._reconcile.work, journal)
+        self._moving: Worker[Tuple[str, ...]] = Worker("etcd", whereabouts.take, journal)
         self._alive = Alive(self._kv, layout, settings.id, settings.ttl, journal)
         running = Running(Systemd(settings.unit), settings.engine_socket)
         self._events = Events(core, running, lambda container: self._names.put(("container", container, "")))
@@ -150,7 +154,7 @@ class Service:
         self._zone.set_sandboxes(core.ledger.sandboxes())
         self._dns.start()
         self._listen_on_host()
-        for worker in (self._names, self._replicating, self._reconciling):
+        for worker in (self._names, self._replicating, self._reconciling, self._moving):
             worker.start()
         core.follower.start()
         core.cache.start()
@@ -179,6 +183,9 @@ class Service:
         core.reconcile_now = self._reconcile.run
         core.fabric.follow_network = core.follower.follow
         core.fabric.unfollow_network = core.follower.unfollow
+        core.whereabouts.use = self._kv.use
+        core.whereabouts.put = self._moving.put
+        core.follower.on_etcd = core.whereabouts.heard
         core.follower.on_moved = self._moved
         core.follower.on_change = core.cache.note
         core.follower.on_back = core.reconcile
@@ -198,6 +205,7 @@ class Service:
         while True:
             time.sleep(self.core.settings.interval)
             self.core.reconcile()
+            self.core.whereabouts.again()
 
 
 def _plugin_socket(settings: Settings) -> socket.socket:

@@ -14,6 +14,7 @@ CONFIG = "/etc/machinectl/network.json"
 PLUGIN_SOCKET = "/run/docker/plugins/machinectl.sock"
 LEDGER = "/var/lib/machinectl/network.json"
 CACHE = "/var/lib/machinectl/network-known.json"
+ENDPOINTS = "/var/lib/machinectl/network-etcd.json"
 RESOLVER = "169.254.77.53"
 """Link-local (RFC 3927) and the same on every machine, so that it never collides with an underlay; in
 daemon.json's `dns`, and in every network's namespace."""
@@ -43,6 +44,7 @@ class Settings:
     unit: str = "docker.service"
     ledger: str = LEDGER
     cache: str = CACHE
+    learned: str = ENDPOINTS
     port: int = 4789
     """VXLAN's, RFC 7348."""
     ttl: int = 30

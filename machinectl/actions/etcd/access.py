@@ -51,7 +51,7 @@ def foreign() -> MachinectlError:
 def endpoints(store: Store) -> list[str]:
     """Client URLs of all members."""
     etcd = require_etcd(store)
-    return list(etcd.endpoints) or [etcd.client_url(name) for name in etcd.members if name != etcd.joining]
+    return list(etcd.endpoints) or etcd.client_urls()
 
 
 def admin(store: Store, only: str = "") -> Etcd3:

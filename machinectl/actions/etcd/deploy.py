@@ -6,12 +6,14 @@ change   the members that are down, the others, the leader: one after the other,
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import secrets
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from machinectl.actions.etcd.access import foreign
+from machinectl.actions.etcd.announce import tell
 from machinectl.actions.etcd.members import apply_member, put_programs, wait_healthy
 from machinectl.actions.etcd.upkeep import in_turn
 from machinectl.actions.fleet import on_each, raise_failures
@@ -56,10 +58,21 @@ def deploy(
             raise_failures(on_each(list(etcd.members), one))
             save_etcd(store, dataclasses.replace(etcd, state="existing"))
             return []
+        before, after = (present or etcd).client_urls(), etcd.client_urls()
+        if before != after:
+            # now, as none of the old ones answers any more at the end
+            _tell(store, before[0], [*before, *after])
         for name in in_turn(store, etcd):
             if one(name)["changed"]:
                 wait_healthy(store, etcd, [name])
+        _tell(store, after[0], after)
     return []
+
+
+def _tell(store: Store, asked: str, urls: list[str]) -> None:
+    """The machines of the networks. Where nobody can be told, `machinectl provision` brings it to them."""
+    with contextlib.suppress(MachinectlError):
+        tell(store, urls, asked=asked)
 
 
 def wanted(

@@ -1,7 +1,9 @@
 """etcd add and remove: one member at a time.
 
-add      etcd knows it as a learner ─► its agent starts it ─► it has caught up ─► it votes
-remove   etcd forgets it ─► its agent stops it and moves its data aside ─► the record forgets it
+add      etcd knows it as a learner ─► its agent starts it ─► it has caught up ─► it votes ─► the machines of the
+         networks are told where it is
+remove   they are told where the others are ─► etcd forgets it ─► its agent stops it and moves its data aside ─► the
+         record forgets it
 """
 
 from __future__ import annotations
@@ -13,6 +15,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from machinectl.actions.etcd.access import asking, require_own, without
+from machinectl.actions.etcd.announce import announce, tell
 from machinectl.actions.etcd.deploy import check_distinct
 from machinectl.actions.etcd.members import apply_member, is_well, wait_healthy
 from machinectl.actions.etcd.upkeep import status
@@ -52,7 +55,9 @@ def add(store: Store, name: str, *, address: str = "", become: Become, quiet: bo
         apply_member(store, etcd, name, become=become, quiet=quiet)
         _promote(store, etcd, name, others[0])
         wait_healthy(store, etcd, [name])
-        save_etcd(store, dataclasses.replace(etcd, joining=""))
+        done = dataclasses.replace(etcd, joining="")
+        save_etcd(store, done)
+        tell(store, done.client_urls(), asked=etcd.client_url(others[0]))
 
 
 def remove(
@@ -107,6 +112,8 @@ def _forget(store: Store, etcd: Etcd, rest: Etcd, name: str) -> None:
     asked = _majority(store, etcd, rest, name)
 
     def strike(client: Etcd3) -> None:
+        # while the member still answers: a machine that knows no other one hears of the others now
+        announce(client, rest.client_urls())
         for one in client.members():
             if etcd.peer_url(name) in one.peer_urls:
                 client.remove_member(one.id)

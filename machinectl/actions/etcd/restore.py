@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from machinectl.actions.etcd.access import require_own
+from machinectl.actions.etcd.announce import tell
 from machinectl.actions.etcd.members import apply_member
 from machinectl.actions.fleet import on_each, raise_failures
 from machinectl.actions.report import Report
@@ -49,7 +50,10 @@ def restore(
         for name in leaving:
             _end(store, present, name, become=become, quiet=quiet)
         at("swap")
-        save_etcd(store, dataclasses.replace(etcd, state="existing", restoring=""))
+        done = dataclasses.replace(etcd, state="existing", restoring="")
+        save_etcd(store, done)
+        # the copy knows where its members were
+        tell(store, done.client_urls())
 
 
 def renewed(present: Etcd, machines: dict[str, str], digest: str) -> Etcd:

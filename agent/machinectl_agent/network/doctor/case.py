@@ -45,7 +45,7 @@ def open_case(core: Core, name: str) -> Case:
     """`name` empty: all networks. Raises `Problem` `no-such-network`."""
     settings = core.settings
     tls = Tls(settings.ca, settings.cert, settings.key) if settings.ca else None
-    kv = Gateway(settings.endpoints, tls=tls)
+    kv = Gateway(core.whereabouts.endpoints, tls=tls)
     away = ""
     try:
         kv.get(core.layout.machine(settings.id), deadline=READ)

@@ -42,8 +42,9 @@ def check_etcd(case: Case) -> Iterator[Finding]:
             kv.close()
         return slow(url, time.monotonic() - began)
 
-    with ThreadPoolExecutor(max(1, len(settings.endpoints))) as pool:
-        found: List[Optional[Finding]] = list(pool.map(ask, settings.endpoints))
+    endpoints = case.core.whereabouts.endpoints
+    with ThreadPoolExecutor(max(1, len(endpoints))) as pool:
+        found: List[Optional[Finding]] = list(pool.map(ask, endpoints))
     yield from (one for one in found if one)
     if case.away:
         yield Finding(
