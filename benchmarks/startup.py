@@ -60,6 +60,7 @@ def main() -> int:
             env: [program, "env", "node1"],
             "machinectl env --no-check node1": [program, "env", "--no-check", "node1"],
             "machinectl ip node1": [program, "ip", "node1"],
+            "machinectl shell-init bash": [program, "shell-init", "bash"],
             "machinectl --help": [program, "--help"],
             "machinectl env --help": [program, "env", "--help"],
             "machinectl ls -q": [program, "ls", "-q"],

@@ -51,12 +51,14 @@ COMMANDS: tuple[tuple[str, str, str, bool], ...] = (
     ("provision", "machinectl.cli.provision", "bring machines to what was asked for, again", False),
     ("restart", "machinectl.cli.restart", "reboot hosts and wait for their engines", False),
     ("rm", "machinectl.cli.rm", "forget machines (their hosts are left as they are)", False),
+    ("shell-init", "machinectl.cli.shell_init", "print functions for a shell: use, prompt, completion", True),
     ("ssh", "machinectl.cli.ssh", "log into a machine, or run a command on it", False),
     ("start", "machinectl.cli.start", "start engines that were stopped", False),
     ("status", "machinectl.cli.status", "print Running, Stopped, Timeout or Error", False),
     ("stop", "machinectl.cli.stop", "stop engines; they stay stopped until start", False),
     ("upgrade", "machinectl.cli.upgrade", "bring the newest Docker Engine, machine after machine", False),
     ("url", "machinectl.cli.url", "print the URLs of machines' engines", True),
+    ("use", "machinectl.cli.use", "point this shell at a machine (a function, see shell-init)", True),
     ("version", "machinectl.cli.version", "print machinectl's version, or a machine's engine version", False),
 )
 """(name, module, summary, fast). A fast module has `main(words, storage_path)`, another one
