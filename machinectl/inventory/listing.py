@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime
 from typing import TYPE_CHECKING, Any
 
-from machinectl.inventory.groups import ALL, UNGROUPED
+from machinectl.inventory.groups import ALL
 from machinectl.inventory.located import Vaulted
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ def listing(inventory: Inventory) -> dict[str, Any]:
         row: dict[str, Any] = {}
         if name != ALL and group.hosts:
             row["hosts"] = list(group.hosts)
-        children = [one for one in group.children if one != UNGROUPED or inventory.groups[one].hosts]
+        children = list(group.children)
         if children:
             row["children"] = children
         for one in group.children:

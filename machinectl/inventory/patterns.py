@@ -63,12 +63,12 @@ def _match(inventory: Inventory, word: str) -> list[str]:
     base = subscript["base"] if subscript else word
     test = _test(base)
     groups = [name for name in inventory.groups if test(name)]
-    inside = {host for name in groups for host in inventory.members[name]}
+    inside = dict.fromkeys(host for name in groups for host in inventory.members[name])
     if not groups or base.startswith("~") or GLOB.search(base) or "." in base:
-        inside |= {name for name in inventory.hosts if test(name)}
+        inside.update(dict.fromkeys(name for name in inventory.hosts if test(name)))
     if not inside and not groups:
         raise _nothing(inventory, word)
-    found = [name for name in inventory.hosts if name in inside]
+    found = list(inside)
     return _part(found, subscript) if subscript else found
 
 

@@ -63,21 +63,18 @@ class Inventory:
 
     @cached_property
     def members(self) -> Mapping[str, tuple[str, ...]]:
-        """Group → its hosts, those of its children too, in the inventory's order."""
-        return {name: self._members(name) for name in self.groups}
+        """Group → its hosts, then those of its children, as they are written."""
+        return {name: tuple(self._members(name)) for name in self.groups}
 
-    def _members(self, name: str) -> tuple[str, ...]:
-        if name == ALL:
-            return tuple(self.hosts)
-        inside: set[str] = set()
-        waiting, seen = [name], set()
-        while waiting:
-            one = waiting.pop()
-            if one not in seen:
-                seen.add(one)
-                inside.update(self.groups[one].hosts)
-                waiting.extend(self.groups[one].children)
-        return tuple(host for host in self.hosts if host in inside)
+    def _members(self, name: str) -> dict[str, None]:
+        found: dict[str, None] = {}
+        level, seen = [name], {name}
+        while level:
+            for one in level:
+                found.update(dict.fromkeys(self.groups[one].hosts))
+            level = [child for one in level for child in self.groups[one].children if child not in seen]
+            seen.update(level)
+        return found
 
     def select(self, patterns: Sequence[str], limit: Sequence[str] = ()) -> list[str]:
         """Host patterns as Ansible has them, in the inventory's order. Raises `InventoryError` for a word that

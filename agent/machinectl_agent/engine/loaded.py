@@ -78,11 +78,23 @@ def judge(changed: Sequence[str], before: Mapping[str, Any], after: Mapping[str,
     fixed = [key for key in keys if not reloads(key)]
     if fixed:
         return Loaded("restart", f"no reload for {', '.join(fixed)}")
+    # a reload takes over what is set; that a key is gone it does not see. A list can be emptied first
+    gone = [key for key in keys if key not in after and not isinstance(before[key], list)]
+    if gone:
+        return Loaded("restart", f"no reload without {', '.join(gone)}")
     return Loaded("reload" if keys else "nothing", ", ".join(keys))
 
 
 def _names(paths: Sequence[str]) -> str:
     return ", ".join(path.rpartition("/")[2] for path in paths)
+
+
+def gone_lists(host: Host) -> Sequence[str]:
+    """Keys with lists that dockerd has loaded, and that daemon.json has no more."""
+    record = _read(host)
+    before = record["document"] if record else {}
+    after = parse_document(daemon_json.FILE, host.read(daemon_json.FILE) or "")
+    return [key for key, value in before.items() if isinstance(value, list) and key not in after and reloads(key)]
 
 
 def settle(host: Host, pid: int) -> None:

@@ -11,7 +11,16 @@ import os
 from dataclasses import dataclass
 from typing import Any, List, Mapping
 
-from machinectl_agent.engine import api, cluster_store, daemon_json, known_good, loaded, stopped, unit
+from machinectl_agent.engine import (
+    api,
+    certificates,
+    cluster_store,
+    daemon_json,
+    known_good,
+    loaded,
+    stopped,
+    unit,
+)
 from machinectl_agent.host import Host
 from machinectl_agent.phases.base import Context, Step, Work
 from machinectl_agent.problems import Problem
@@ -57,7 +66,9 @@ class EngineServicePhase:
         wanted = daemon_json.wanted(daemon_json.observe(host), context.spec.engine, context.spec.network)
         return Seen(
             unit=shown,
-            loaded=loaded.compare(host, pid if running else 0, wanted_files(wanted, context.spec)),
+            loaded=loaded.compare(
+                host, pid if running else 0, wanted_files(wanted, context.spec, certificates.observe(host))
+            ),
             live_restore_wanted=bool(wanted.document.get("live-restore")),
             live_restore=bool(engine.get("LiveRestoreEnabled")),
             containers=int(engine.get("ContainersRunning", 0)),
@@ -100,16 +111,16 @@ class EngineServicePhase:
         return steps
 
 
-def wanted_files(wanted: daemon_json.Wanted, spec: Spec) -> Mapping[str, str]:
+def wanted_files(wanted: daemon_json.Wanted, spec: Spec, present: certificates.Present) -> Mapping[str, str]:
     """Every file that dockerd reads at start, as it should be: path → text."""
-    tls = spec.tls
+    tls = certificates.wanted(present, spec)
     return {
         daemon_json.FILE: wanted.text,
         unit.DROP_IN: wanted.drop_in,
         unit.ENVIRONMENT: wanted.environment,
         daemon_json.CA: tls.ca,
         daemon_json.CERT: tls.server,
-        daemon_json.KEY: tls.server_key,
+        daemon_json.KEY: tls.key,
         **cluster_store.texts(spec.engine.cluster),
     }
 
@@ -169,11 +180,20 @@ _JOURNAL_HINT = "look at `journalctl -u docker` on the host"
 def reload(work: Work) -> None:
     """SIGHUP. dockerd takes over a valid file or none of it, and says so only in its journal."""
     host = work.host
-    cursor = _journal_cursor(host)
     pid = int(show_unit(host)["MainPID"])
-    host.must("systemctl", "reload", unit.UNIT, deadline=60)
-    done = api.wait_until(lambda: _reload_outcome(host, cursor) != "", 20)
-    outcome = _reload_outcome(host, cursor) if done else "no word about the reload in dockerd's journal"
+    gone = loaded.gone_lists(host)
+    text = host.read(daemon_json.FILE) or ""
+    if gone:
+        # it takes over an empty list, and does not see that there is none any more
+        mode = host.mode(daemon_json.FILE) or 0o600
+        emptied = {**json.loads(text), **{key: [] for key in gone}}
+        host.write(daemon_json.FILE, json.dumps(emptied), mode)
+        try:
+            outcome = _hang_up(host)
+        finally:
+            host.write(daemon_json.FILE, text, mode)
+    else:
+        outcome = _hang_up(host)
     if outcome != "reloaded":
         known_good.restore(host)
         host.run("systemctl", "reload", unit.UNIT, deadline=60)
@@ -185,6 +205,14 @@ def reload(work: Work) -> None:
         )
     loaded.remember(host, pid)
     known_good.forget(host)
+
+
+def _hang_up(host: Host) -> str:
+    """`reloaded`, or dockerd's complaint."""
+    cursor = _journal_cursor(host)
+    host.must("systemctl", "reload", unit.UNIT, deadline=60)
+    done = api.wait_until(lambda: _reload_outcome(host, cursor) != "", 20)
+    return _reload_outcome(host, cursor) if done else "no word about the reload in dockerd's journal"
 
 
 def turn_live_restore_on(work: Work) -> None:
