@@ -113,8 +113,10 @@ def serve_request(verb: str) -> int:
 def _apply(session: Session, args: Mapping[str, Any]) -> Dict[str, Any]:
     """args: spec (spec.py), dry_run, hold (do nothing where dockerd would be interrupted), last (with dry_run: the
     spec of the last apply, whose plan tells what has been changed on the host since), for (who runs the
-    controller) → facts, changed, held, engine_version, stopped (by whose wish dockerd is down; empty: it runs)."""
-    from machinectl_agent.engine.stopped import whose_wish  # noqa: PLC0415 - `facts` needs none of it
+    controller) → facts, changed, held, engine_version, stopped (by whose wish dockerd is down; empty: it runs), tls
+    (ca and server: the PEM files that dockerd has)."""
+    from machinectl_agent.engine.daemon_json import CA, CERT  # noqa: PLC0415 - `facts` needs none of it
+    from machinectl_agent.engine.stopped import whose_wish  # noqa: PLC0415
     from machinectl_agent.phases.order import PHASES  # noqa: PLC0415 - `facts` needs none of them
     from machinectl_agent.provisioners.installed import engine_version  # noqa: PLC0415
     from machinectl_agent.runner import apply, make_plan, plan_event  # noqa: PLC0415
@@ -146,7 +148,8 @@ def _apply(session: Session, args: Mapping[str, Any]) -> Dict[str, Any]:
             refresh(host, facts, spec, session.log)
         changed = apply(work, context, PHASES, session.emit, hold=bool(args.get("hold")))
     result = {"changed": changed or 0, "held": changed is None, "engine_version": engine_version(host)}
-    return {"facts": facts.to_json(), "stopped": whose_wish(host), **result}
+    tls = {"ca": host.read(CA) or "", "server": host.read(CERT) or ""}
+    return {"facts": facts.to_json(), "stopped": whose_wish(host), "tls": tls, **result}
 
 
 def _spec(document: Mapping[str, Any]) -> Spec:

@@ -117,7 +117,9 @@ class TlsSpec:
     removed: Tuple[str, ...] = ()
     """CAs that it shall trust no longer."""
     served: str = ""
-    """Another controller's server certificate that is there and stays, as it is good for this one, too."""
+    """A server certificate that is not ours, as the host was seen to have it."""
+    keep: bool = False
+    """It stays, as it is good for this controller's clients, too."""
 
 
 @dataclass(frozen=True)

@@ -18,10 +18,12 @@ from machinectl.actions.network.cluster_store import cluster_spec
 from machinectl.actions.network.membership import network_spec, settled
 from machinectl.actions.once import Once
 from machinectl.actions.report import Report, render_plan
+from machinectl.actions.shared import SERVER, for_host, forget, knowing_others, own_authority, remember_host
 from machinectl.actions.wishes import build_spec, package_path
 from machinectl.model import Machine
 from machinectl.pki.foreign import authority_folder, ensure_machine
 from machinectl.pki.leaves import server_problem
+from machinectl.pki.shared import Shared
 from machinectl.remote.agent_client import run_agent
 from machinectl.remote.become import Become
 from machinectl.remote.bundle import build_bundle
@@ -62,6 +64,10 @@ class Surveyed:
     since: Sequence[Mapping[str, Any]] = ()
     """What would bring the host back to the last apply: what has been changed there since."""
 
+    def writes(self, path: str) -> bool:
+        """A file of the engine's on the host changes."""
+        return any(one["id"] == f"tls/write {path}" for one in self.steps)
+
     @property
     def restarts(self) -> bool:
         """dockerd would be down for a moment."""
@@ -86,6 +92,7 @@ def converge(
     report: Report,
     replace_host_key: bool = False,
     take_over: bool = False,
+    once: Once | None = None,
 ) -> Machine:
     """`bring` without holding: returns the machine as it is remembered."""
     options: Options = {
@@ -94,7 +101,7 @@ def converge(
         "replace_host_key": replace_host_key,
         "take_over": take_over,
     }
-    return bring(store, machine, **options).machine
+    return bring(store, machine, **options, once=once).machine
 
 
 def bring(
@@ -115,11 +122,19 @@ def bring(
         if machine.state == "new":
             # from here on the host changes: a create that is killed must be found by the next one
             store.save(machine)
-        tls = certificates(store, machine, take_over=take_over)
-        spec = _spec(store, machine, tls, take_over=take_over, once=once)
-        result, plan = _apply(store, connection, machine, spec, report, hold=hold)
+
+        forget(store, machine, once, take_over=take_over)
+
+        def attempt(known: Shared | None) -> tuple[dict[str, Any], Surveyed]:
+            tls = for_host(store, machine, certificates(store, machine, take_over=take_over), once, known)
+            spec = _spec(store, machine, tls, take_over=take_over, once=once)
+            return _apply(store, connection, machine, spec, report, hold=hold)
+
+        result, plan = knowing_others(connection, store, machine, attempt, once)
     if result["held"]:
         return Converged(machine, plan, held=True)
+    if remember_host(store, machine, result["tls"]) and plan.writes(SERVER):
+        report.line("the certificate is this store's: other stores that don't know it yet need a `provision`")
     machine = settled(machine)
     # new wishes are remembered once the host has them: one that dockerd refused was rolled back there
     store.save(machine)
@@ -147,6 +162,7 @@ def preview(
     report: Report,
     replace_host_key: bool = False,
     take_over: bool = False,
+    once: Once | None = None,
 ) -> str:
     """The plan as text, see `survey`."""
     options: Options = {
@@ -155,7 +171,7 @@ def preview(
         "replace_host_key": replace_host_key,
         "take_over": take_over,
     }
-    return render_plan(machine.name, survey(store, machine, **options).steps)
+    return render_plan(machine.name, survey(store, machine, **options, once=once).steps)
 
 
 def survey(
@@ -168,6 +184,7 @@ def survey(
     report: Report,
     replace_host_key: bool = False,
     take_over: bool = False,
+    once: Once | None = None,
 ) -> Surveyed:
     """What a run would do. All that changes: the host gets the agent's bundle, the store the host's key.
 
@@ -175,17 +192,20 @@ def survey(
     are not in the store yet, by SHA-256."""
     watch = _Watch(report)
     with connect(store, machine, become, report, replace_host_key=replace_host_key) as connection:
-        tls = _certificates_so_far(store, machine, take_over=take_over)
-        spec = _spec(store, machine, tls, take_over=take_over, contents=contents)
-        args: dict[str, Any] = {
-            "spec": spec.to_json(),
-            "dry_run": True,
-        }
-        if last is not None:
-            before = _certificates_so_far(store, last, take_over=take_over)
-            args["last"] = _spec(store, last, before, take_over=take_over).to_json()
-        request = wire.request("apply", args)
-        run_agent(connection, build_bundle(), request, on_event=watch.event, deadline=APPLY_DEADLINE)
+
+        def attempt(known: Shared | None) -> None:
+            so_far = _certificates_so_far(store, machine, take_over=take_over)
+            tls = for_host(store, machine, so_far, once, known)
+            spec = _spec(store, machine, tls, take_over=take_over, contents=contents, once=once)
+            args: dict[str, Any] = {"spec": spec.to_json(), "dry_run": True}
+            if last is not None:
+                so_far = _certificates_so_far(store, last, take_over=take_over)
+                before = for_host(store, last, so_far, None, known)
+                args["last"] = _spec(store, last, before, take_over=take_over).to_json()
+            request = wire.request("apply", args)
+            run_agent(connection, build_bundle(), request, on_event=watch.event, deadline=APPLY_DEADLINE)
+
+        knowing_others(connection, store, machine, attempt, once, keep=False)
     return watch.plan
 
 
@@ -241,7 +261,8 @@ def certificates(store: Store, machine: Machine, *, take_over: bool = False) -> 
     with store.lock():
         folder = store.folder(machine.name)
         made = ensure_machine(store.certs, folder, server_names(machine), take_over=take_over)
-    return TlsSpec(*(path.read_text() for path in (made.ca, made.server, made.server_key)))
+        own = own_authority(store, machine.name).decode()
+        return TlsSpec(own, made.server.read_text(), made.server_key.read_text())
 
 
 def server_names(machine: Machine) -> tuple[str, ...]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from machinectl.actions.context import add_context, check_context
 from machinectl.actions.converge import Options, converge, preview
+from machinectl.actions.once import Once
 from machinectl.actions.report import Report
 from machinectl.actions.wishes import admit
 from machinectl.errors import MachineNotFound, StoreError
@@ -21,10 +22,12 @@ def create(
     dry_run: bool = False,
     replace_host_key: bool = False,
     take_over: bool = False,
+    share: bool = False,
     context: str = "",
 ) -> None:
     """Makes the host a machine, finishes an earlier create, or finds nothing to do.
 
+    `share`: another store may own the host already, both use it then.
     `context`: the name of an entry of `docker context` for it; empty: none is made.
 
     Raises `MachineExists` (exit 1) before anything changes, `LockedError` (exit 4) while another run is at
@@ -42,9 +45,9 @@ def create(
             "take_over": take_over,
         }
         if dry_run:
-            print(preview(store, machine, **options))
+            print(preview(store, machine, **options, once=Once(share=share)))
             return
-        machine = converge(store, machine, **options)
+        machine = converge(store, machine, **options, once=Once(share=share))
         if context:
             add_context(store, machine, context)
     if context:

@@ -113,7 +113,9 @@ def one_line(error: MachinectlError) -> str:
 
 def _expiry(folder: Path) -> datetime.datetime | None:
     found = []
-    for name in ("server.pem", "cert.pem"):
+    # where another store's certificate is what the host shows, ours is of no matter
+    server = "served.pem" if (folder / "served.pem").is_file() else "server.pem"
+    for name in (server, "cert.pem"):
         try:
             found.append(expiry(folder / name))
         except CertificateError:

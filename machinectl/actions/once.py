@@ -9,5 +9,11 @@ from dataclasses import dataclass
 class Once:
     """Nothing of it is part of what a machine should be."""
 
+    share: bool = False
+    """This store may be added to those that the host's engine trusts."""
+    removed: tuple[str, ...] = ()
+    """PEM of CAs that the host shall trust no longer."""
+    own_certificate: bool = False
+    """The host gets this store's server certificate, also where another store's would do."""
     upgrade: bool = False
     """The newest engine that its source offers and the pin allows."""

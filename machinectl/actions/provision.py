@@ -10,6 +10,7 @@ from typing import Any
 from machinectl.actions.context import add_context, check_context
 from machinectl.actions.converge import Options, converge, preview
 from machinectl.actions.fleet import on_each, raise_failures
+from machinectl.actions.once import Once
 from machinectl.actions.report import Report
 from machinectl.actions.wishes import changed, pending, resumed
 from machinectl.errors import AgentFailed
@@ -38,6 +39,7 @@ def provision(
     dry_run: bool = False,
     replace_host_key: bool = False,
     take_over: bool = False,
+    share: bool = False,
     contexts: Mapping[str, str] | None = None,
 ) -> None:
     """In parallel over machines; every machine's outcome is kept. New wishes are remembered for the machines
@@ -60,11 +62,11 @@ def provision(
             present = store.load(name)
             machine = changed(resumed(present), change.engine, change.tls_san)
             if dry_run:
-                return preview(store, machine, **options)
+                return preview(store, machine, **options, once=Once(share=share))
             if machine != present and present.state == "ready":
                 store.save(pending(present, machine))
             try:
-                machine = converge(store, machine, **options)
+                machine = converge(store, machine, **options, once=Once(share=share))
             except AgentFailed as error:
                 if error.problem not in UNKNOWN_OUTCOMES:
                     # the agent said no, and its host is as it was: the wish is not tried again by itself

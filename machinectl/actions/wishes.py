@@ -226,6 +226,7 @@ def build_spec(
         tls=tls,
         host=HostSpec(**{**machine.host, "packages": tuple(machine.host.get("packages", ()))}),
         take_over=take_over,
+        share=bool(once and once.share),
         network=network,
         files=tuple(files),
         controller=hashlib.sha256(tls.ca.encode()).hexdigest()[:16],

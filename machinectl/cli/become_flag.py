@@ -1,4 +1,4 @@
-"""Flags that create, provision and agent share: sudo's password, taking a host over."""
+"""Flags that create, provision and agent share: sudo's password, a host that another store has."""
 
 from __future__ import annotations
 
@@ -23,6 +23,12 @@ def add_become_flag(parser: argparse._ActionsContainer) -> None:
 def add_take_over_flag(parser: argparse._ActionsContainer) -> None:
     parser.add_argument(
         "--take-over", action="store_true", help="the host's engine belongs to another store: replace its CA"
+    )
+
+
+def add_share_flag(parser: argparse._ActionsContainer) -> None:
+    parser.add_argument(
+        "--share", action="store_true", help="the host's engine belongs to another store: let both use it"
     )
 
 

@@ -7,7 +7,7 @@ import os
 import sys
 from pathlib import Path
 
-from machinectl.cli.become_flag import add_become_flag, add_take_over_flag, ask_become
+from machinectl.cli.become_flag import add_become_flag, add_share_flag, add_take_over_flag, ask_become
 from machinectl.cli.context_flags import add_context_flags, wanted_contexts
 from machinectl.cli.engine_flags import add_engine_flags, engine_wishes
 from machinectl.errors import UsageError
@@ -66,6 +66,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     ssh.add_argument("--ssh-jump", metavar="[USER@]HOST[:PORT]", help="go through this host (ProxyJump)")
     ssh.add_argument("--ssh-config", metavar="FILE", help="instead of ~/.ssh/config")
     add_take_over_flag(parser)
+    add_share_flag(parser)
     add_become_flag(ssh)
     ssh.add_argument(
         "--replace-host-key", action="store_true", help="the host was reinstalled: pin its new key"
@@ -129,6 +130,7 @@ def run(args: argparse.Namespace) -> int:
         dry_run=args.dry_run,
         replace_host_key=args.replace_host_key,
         take_over=args.take_over,
+        share=args.share,
         context=wanted_contexts(args, [machine.name]).get(machine.name, ""),
     )
     return 0

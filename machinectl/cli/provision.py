@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from machinectl.cli.become_flag import add_become_flag, add_take_over_flag, ask_become
+from machinectl.cli.become_flag import add_become_flag, add_share_flag, add_take_over_flag, ask_become
 from machinectl.cli.context_flags import add_context_flags, wanted_contexts
 from machinectl.cli.engine_flags import add_engine_flags, engine_wishes
 
@@ -25,6 +25,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add_engine_flags(parser)
     parser.add_argument("--tls-san", action="append", metavar="NAME", help="further name in the certificate")
     add_take_over_flag(parser)
+    add_share_flag(parser)
     add_become_flag(parser)
     parser.add_argument(
         "--replace-host-key", action="store_true", help="the host was reinstalled: pin its new key"
@@ -52,6 +53,7 @@ def run(args: argparse.Namespace) -> int:
         dry_run=args.dry_run,
         replace_host_key=args.replace_host_key,
         take_over=args.take_over,
+        share=args.share,
         contexts=wanted_contexts(args, names),
     )
     return 0

@@ -103,7 +103,7 @@ def make_leaf(
     )
     if names:
         builder = builder.add_extension(
-            x509.SubjectAlternativeName([_general_name(one) for one in names]), critical=False
+            x509.SubjectAlternativeName([general_name(one) for one in names]), critical=False
         )
     return builder.sign(signer, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
 
@@ -141,7 +141,7 @@ def leaf_problem(  # noqa: PLR0911 - one return for each reason is the clearest 
         return "not valid yet by this machine's clock"
     if set(_extended_usages(leaf)) != set(usage.oids):
         return "made for another purpose"
-    if alternative_names(certificate) != frozenset(map(_general_name, names)):
+    if alternative_names(certificate) != frozenset(map(general_name, names)):
         return "made for other names or addresses"
     return ""
 
@@ -208,7 +208,8 @@ def _key_usage(*, authority: bool) -> x509.KeyUsage:
     )
 
 
-def _general_name(name: str) -> x509.GeneralName:
+def general_name(name: str) -> x509.GeneralName:
+    """An address or a DNS name as certificates have it. Raises CertificateError."""
     try:
         # the zone of a link-local address (fe80::1%eth0) is this machine's own affair
         return x509.IPAddress(ipaddress.ip_address(name.strip("[]").split("%", 1)[0]))

@@ -17,6 +17,7 @@ from machinectl.pki import certificates
 from machinectl.pki.authority import Authority
 from machinectl.pki.certificates import CLIENT, SERVER, Usage
 from machinectl.pki.pem_files import read_pem, write_pem
+from machinectl.pki.shared import names_kept, read_shared, render_ca
 
 LOCAL_NAMES = ("localhost", "127.0.0.1")
 """In every server certificate: tunnels end there, and so do health checks on the host itself."""
@@ -81,6 +82,7 @@ def ensure_server(
     no certificate.
     """
     ensure_client(authority, authority.folder)
+    names = names_kept(folder, names)
     files = {name: folder / f"{name}.pem" for name in ("ca", "server", "server-key", "cert", "key")}
     reason = _ensure_leaf(
         authority,
@@ -91,7 +93,8 @@ def ensure_server(
         names=tuple(dict.fromkeys((*names, *LOCAL_NAMES))),
         new_key=new_key,
     )
-    _copy(authority.certificate, files["ca"])
+    others = read_shared(folder, authority.certificate).others
+    _copy(render_ca(authority.certificate, others), files["ca"])
     _copy(read_pem(authority.folder / "key.pem"), files["key"])
     _copy(read_pem(authority.folder / "cert.pem"), files["cert"])
     return ServerFiles(
@@ -110,7 +113,7 @@ def server_problem(certs: Path, folder: Path, names: Sequence[str]) -> str:
     certificate, key = read_pem(folder / "server.pem"), read_pem(folder / "server-key.pem")
     if not authority or not certificate or not key:
         return "missing"
-    names = tuple(dict.fromkeys((*names, *LOCAL_NAMES)))
+    names = tuple(dict.fromkeys((*names_kept(folder, names), *LOCAL_NAMES)))
     now = datetime.datetime.now(datetime.timezone.utc)
     return certificates.leaf_problem(authority, certificate, key, usage=SERVER, names=names, now=now)
 

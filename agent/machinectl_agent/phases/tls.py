@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Dict, List, Optional, Tuple
+from dataclasses import dataclass
+from typing import List, Mapping, Optional
 
-from machinectl_agent.engine import daemon_json, known_good
+from machinectl_agent.engine import certificates, daemon_json, known_good
 from machinectl_agent.host import Host
 from machinectl_agent.phases.base import Context, Step, Work
-from machinectl_agent.problems import Problem
 
-Seen = Dict[str, Tuple[Optional[str], Optional[int]]]
-"""Path → text and permission bits; both None where there is no file."""
+
+@dataclass(frozen=True)
+class Seen:
+    """The three files, and their permission bits (path → bits, None where there is no file)."""
+
+    present: certificates.Present
+    modes: Mapping[str, Optional[int]]
 
 
 class TlsPhase:
@@ -20,29 +25,23 @@ class TlsPhase:
 
     def observe(self, host: Host, context: Context) -> Seen:
         names = (daemon_json.CA, daemon_json.CERT, daemon_json.KEY)
-        return {name: (host.read(name), host.mode(name)) for name in names}
+        return Seen(certificates.observe(host), {name: host.mode(name) for name in names})
 
     def plan(self, seen: Seen, context: Context) -> List[Step]:
-        tls = context.spec.tls
-        present = seen[daemon_json.CA][0]
-        if present is not None and present != tls.ca and not context.spec.take_over:
-            raise Problem(
-                "tls-owned",
-                "this host's engine belongs to another store",
-                why=f"{daemon_json.CA} is of another CA; replacing it locks that CA's clients out",
-                hint="use that store (`machinectl -s DIR`, a copy of it will do), or take the host over: --take-over",
-            )
+        present = seen.present
+        wanted = certificates.wanted(present, context.spec)
         steps = []
-        for name, text, mode in (
-            (daemon_json.KEY, tls.server_key, 0o600),
-            (daemon_json.CERT, tls.server, 0o644),
-            (daemon_json.CA, tls.ca, 0o644),
+        for name, before, text, mode in (
+            (daemon_json.KEY, present.key, wanted.key, 0o600),
+            (daemon_json.CERT, present.server, wanted.server, 0o644),
+            (daemon_json.CA, present.ca, wanted.ca, 0o644),
         ):
-            before, before_mode = seen[name]
-            if before == text and before_mode == mode:
+            if before == text and seen.modes[name] == mode:
                 continue
             sign = "+" if before is None else "~"
-            steps.append(Step(f"tls/write {name}", f"{sign} write {name}", _writer(name, text, mode)))
+            stores = len(certificates.blocks(wanted.ca))
+            note = f" ({stores} stores are trusted)" if name == daemon_json.CA and stores > 1 else ""
+            steps.append(Step(f"tls/write {name}", f"{sign} write {name}{note}", _writer(name, text, mode)))
         return steps
 
 
