@@ -192,6 +192,35 @@ def test_a_silent_container_takes_its_address_to_another_host(table: Bench, orde
     assert here.findings(first.wiring(NETWORK), {"ba" * 32: here_again}) == []
 
 
+def test_an_address_has_its_next_owner_before_the_old_interface_has_gone(table: Bench):
+    """Docker is answered before the kernel has removed a link; the address can be anybody's by then."""
+    hosts = first, second = table.pair()
+    one, two = pair_of_containers(hosts)
+    run("ip", "link", "set", "eth0", "netns", first.path, inside=one.path)
+    heir = Container(first, "heir", NETWORK, one.ip)
+    assert heir.ping(two.ip)
+    assert two.ping(heir.ip)
+    # a reconcile in between does not give it back
+    first.plane.ensure_network(first.wiring(NETWORK))
+    assert two.ping(heir.ip)
+    first.plane.detach(NETWORK, one.endpoint)
+    assert two.ping(heir.ip)
+    assert heir.ping(two.ip)
+    peers = {two.endpoint: two.peer()}
+    assert first.plane.findings(first.wiring(NETWORK), peers) == []
+    # and where the next owner is on the other host
+    away = Container(second, "away", NETWORK, "10.50.0.9")
+    here = Container(first, "here", NETWORK, "10.50.0.8")
+    first.plane.put_peer(NETWORK, away.endpoint, away.peer())
+    second.plane.put_peer(NETWORK, here.endpoint, here.peer())
+    assert here.ping(away.ip)
+    moved = Container(second, "moved", NETWORK, heir.ip)
+    second.plane.drop_peer(NETWORK, heir.endpoint, heir.peer())
+    first.plane.put_peer(NETWORK, moved.endpoint, moved.peer())
+    first.plane.detach(NETWORK, heir.endpoint)
+    assert here.ping(moved.ip)
+
+
 def test_traffic_goes_on_while_the_agent_is_away(table: Bench):
     first, second = table.pair()
     one, two = pair_of_containers((first, second))

@@ -45,6 +45,8 @@ class Core:
     """Compares a network in Docker with etcd soon; empty: all of them."""
     learn: Callable[[str, str], None] = lambda _docker_id, _endpoint: None
     """Finds out the name of an endpoint's container soon."""
+    detach: Callable[[str, str], None] = lambda _network, _endpoint: None
+    """Takes an endpoint's interface out of the kernel soon, which waits there for up to some ten milliseconds."""
     reconcile: Callable[[], None] = lambda: None
     """Everything, soon."""
     reconcile_now: Callable[[], Mapping[str, object]] = dict

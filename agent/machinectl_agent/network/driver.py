@@ -157,9 +157,12 @@ class Driver:
         return {}
 
     def _withdraw(self, record: EndpointRecord) -> None:
-        """Out of etcd, kernel and ledger. What etcd can't be told now the reconcile tells it."""
+        """Out of etcd, kernel and ledger. What etcd can't be told now the reconcile tells it.
+
+        The kernel comes last, and dockerd does not wait for it: a link goes only after a grace period of RCU (25 ms).
+        Its address may be given out again meanwhile: `attach` takes the MAC away from the old interface. After a
+        kill in between the reconcile removes it, as it is no longer in the ledger."""
         core = self._core
-        core.fabric.detach(record.network, record.id)
         core.ledger.drop_endpoint(record.id)
         try:
             core.registry.delete_endpoint(record.network, record.id)
@@ -167,6 +170,8 @@ class Driver:
             core.journal.say(
                 "warning", f"endpoint {record.id[:12]} stays in etcd until the reconcile: {error}"
             )
+        finally:
+            core.detach(record.network, record.id)
 
     def _network(self, request: Dict[str, Any]) -> NetworkRecord:
         docker_id = str(request["NetworkID"])

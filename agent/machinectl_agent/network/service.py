@@ -133,6 +133,9 @@ class Service:
         self._names: Worker[Item] = Worker("names", names.learn, journal)
         self._replicating: Worker[str] = Worker("replicate", Replicate(core).one, journal)
         self._reconciling: Worker[str] = Worker("reconcile", self._reconcile.work, journal)
+        self._detaching: Worker[Tuple[str, str]] = Worker(
+            "detach", lambda item: fabric.detach(*item), journal
+        )
         self._moving: Worker[Tuple[str, ...]] = Worker("etcd", whereabouts.take, journal)
         self._alive = Alive(self._kv, layout, settings.id, settings.ttl, journal)
         running = Running(Systemd(settings.unit), settings.engine_socket)
@@ -154,7 +157,7 @@ class Service:
         self._zone.set_sandboxes(core.ledger.sandboxes())
         self._dns.start()
         self._listen_on_host()
-        for worker in (self._names, self._replicating, self._reconciling, self._moving):
+        for worker in (self._names, self._replicating, self._reconciling, self._moving, self._detaching):
             worker.start()
         core.follower.start()
         core.cache.start()
@@ -179,6 +182,7 @@ class Service:
         core = self.core
         core.wake = self._replicating.put
         core.learn = lambda docker_id, endpoint: self._names.put(("joined", docker_id, endpoint))
+        core.detach = lambda network, endpoint: self._detaching.put((network, endpoint))
         core.reconcile = lambda: self._reconciling.put("")
         core.reconcile_now = self._reconcile.run
         core.fabric.follow_network = core.follower.follow

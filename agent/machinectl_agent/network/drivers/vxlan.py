@@ -96,6 +96,8 @@ class Vxlan:
                 raise FileNotFoundError(errno.ENOENT, "the port went while it was being made", port)
             interior.enslave(netlink, ours, segment.bridge(), segment.mtu())
             netlink.run(entries.put_bridged(ours.index, mac))
+            # a port that had it before is about to be detached, and must not get it back
+            segment.macs = {one: known for one, known in segment.macs.items() if known != mac}
             segment.macs[port] = mac
             segment.local()[mac] = ours.index
         return name
