@@ -151,9 +151,9 @@ def test_a_restart_goes_on_in_batches_and_stops_at_the_first_sick_machine(
 ):
     """20.10 has no --validate: it says no only when it starts, and gets its old configuration back."""
     since = [started(controller, one.name) for one in applied]
-    repository.write("host_vars/ap1.yml", "machinectl: {bip: 300.1.1.1/24, log-driver: local}\n")
+    repository.write("host_vars/ap1.yml", "machinectl: {storage-driver: nothing, log-driver: local}\n")
     repository.write("host_vars/ap2.yml", "machinectl: {log-driver: local}\n")
-    repository.commit("an address that can't be")
+    repository.commit("a driver that is not there")
     assert "2 to restart the engine" in run("plan").stdout
     failed = run("apply", "--yes", check=False)
     assert failed.returncode == 3
