@@ -13,7 +13,6 @@ from machinectl.actions.filters import Filters
 from machinectl.errors import CertificateError, EngineUnreachable, MachinectlError
 from machinectl.model import DRIVER, Machine
 from machinectl.pki.expiry import expiry
-from machinectl.remote.engine_client import engine_version
 from machinectl.store.store import Store
 
 RUNNING, STOPPED, ERROR, TIMEOUT = "Running", "Stopped", "Error", "Timeout"
@@ -92,8 +91,10 @@ def ask_engine(store: Store, row: Row, within: float) -> Row:
     machine = row.machine
     if machine is None:
         return row
+    from machinectl.remote.engine_client import engine_version  # noqa: PLC0415 - 20 ms that `ls -q` does without
+
     folder = store.path / "machines" / row.name
-    row = replace(row, expires=_expiry(folder))
+    row = replace(row, expires=machine_expiry(folder))
     started = time.monotonic()
     try:
         answer = engine_version(machine.ip, machine.engine_port, folder, within)
@@ -111,7 +112,8 @@ def one_line(error: MachinectlError) -> str:
     return " ".join(text.split())
 
 
-def _expiry(folder: Path) -> datetime.datetime | None:
+def machine_expiry(folder: Path) -> datetime.datetime | None:
+    """When the first of a machine's certificates ends: the one that its host shows, or the client's."""
     found = []
     # where another store's certificate is what the host shows, ours is of no matter
     server = "served.pem" if (folder / "served.pem").is_file() else "server.pem"

@@ -11,7 +11,7 @@ from typing import Any
 from machinectl.actions.filters import parse_filters
 from machinectl.actions.list_machines import RUNNING, Row, ask_engines, list_rows
 from machinectl.cli.endpoints import ssh_url
-from machinectl.cli.gotemplate import parse_template, render_template
+from machinectl.cli.gotemplate import parse_template, render_header, render_template
 from machinectl.cli.table import align
 from machinectl.cli.words import seconds
 from machinectl.store.store import Store
@@ -22,11 +22,15 @@ EXAMPLES = """examples:
   machinectl ls --filter state=Running --filter label=zone=a
   machinectl ls -f '{{.Name}}: {{.URL}} {{.DockerVersion}}'
   machinectl ls -f 'table {{.Name}}\\t{{.State}}\\t{{.CertExpires}}'
+  machinectl ls -f '{{.Name}} {{join .Labels ","}} {{json .EngineOptions}}'
+  machinectl ls -f '{{range $key, $value := .EngineOptions}}{{$.Name}}: {{$key}}={{$value}}{{println}}{{end}}'
   machinectl ls --output json | jq -r '.[] | select(.State != "Running").Name'
 
 filters: driver, label, name (regular expression), state, swarm. The same key twice means or, others and.
 fields: .Name .Active .ActiveHost .DriverName .State .URL .DockerVersion .Error .ResponseTime .CertExpires
-.OS .Labels .Swarm
+.OS .Labels .Swarm .EngineOptions .ActiveSwarm .SwarmOptions
+functions: json prettyjson join split upper lower title pad truncate, and those of Go: and or not eq ne lt le gt ge
+index slice len print printf println html js urlquery
 """
 
 HEADERS = {
@@ -83,7 +87,7 @@ def run(args: argparse.Namespace) -> int:
         print(json.dumps(documents, indent=4))
         return 0
     if table:
-        lines = [render_template(nodes, one) for one in (HEADERS, *documents)]
+        lines = [render_header(nodes, HEADERS), *(render_template(nodes, one) for one in documents)]
         print(align(lines), end="")
     else:
         print("".join(render_template(nodes, one) + "\n" for one in documents), end="")

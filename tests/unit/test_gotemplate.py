@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from machinectl.cli.gotemplate import TemplateError, go_json, parse_template, render_template
+from machinectl.cli.gotemplate import TemplateError, go_json, parse_template, render_header, render_template
+from machinectl.cli.gotemplate.functions import FUNCTIONS
 from machinectl.cli.table import align
 
 DOT = {
@@ -62,7 +65,7 @@ def test_rendering(source, text):
         ("{{.Name .Name}}", "only a function"),
         ("{{(.Name}}", "parenthesis"),
         ("{{.Name)}}", "unexpected"),
-        ("{{$x}}", "unexpected"),
+        ("{{$x}}", "undefined variable $x"),
         ("{{json}}", "error calling json"),
         ("{{index .Labels 9}}", "error calling index"),
         ("{{range .Name}}x{{end}}", "can't iterate"),
@@ -79,6 +82,150 @@ def test_an_unknown_field_lists_the_known_ones():
     with pytest.raises(TemplateError) as caught:
         render_template(parse_template("{{.Driver.IP}}"), DOT)
     assert ".IPAddress, .SSHPort" in caught.value.why
+
+
+TITLES = {"Name": "NAME", "URL": "URL", "Labels": "LABELS", "EngineOptions": "ENGINE_OPTIONS"}
+
+
+@pytest.mark.parametrize(
+    ("source", "text"),
+    [
+        ("{{.Name}}\t{{.URL}}", "NAME\tURL"),
+        ("{{upper .Name}} {{.URL | lower}} {{truncate .Name 3}}", "NAME URL NAME"),
+        ('{{join .Labels ","}} {{json .EngineOptions}}', "LABELS ENGINE_OPTIONS"),
+        ("{{range .Labels}}{{.}}{{end}}", "LABELS"),
+        ("{{range $k, $v := .EngineOptions}}{{$v}}{{break}}{{end}}", "ENGINE_OPTIONS"),
+        ("{{if .Labels}}{{.Name}}{{else}}-{{end}}", "NAME"),
+        ("{{with .Labels}}{{index . 0}}{{end}}", "LABELS"),
+        ("{{.EngineOptions.debug}}", "DEBUG"),
+        ('{{printf "%-20s" .Name}}', "NAME"),
+    ],
+)
+def test_headers_are_the_fields_titles(source, text):
+    assert render_header(parse_template(source), TITLES) == text
+
+
+def test_a_header_knows_unknown_fields():
+    with pytest.raises(TemplateError, match="field Nope"):
+        render_header(parse_template("{{.Nope}}"), TITLES)
+
+
+PIECES = st.one_of(
+    st.sampled_from(
+        [
+            "{{",
+            "}}",
+            "{{-",
+            "-}}",
+            "|",
+            "(",
+            ")",
+            ".",
+            "$",
+            "$x",
+            ":=",
+            "=",
+            ",",
+            "end",
+            "else",
+            "if",
+            "range",
+            "with",
+            "break",
+            "continue",
+            "/*",
+            "*/",
+            ".Name",
+            ".Driver",
+            ".Labels",
+            ".Nope",
+            "true",
+            "nil",
+            "0",
+            "-1",
+            "1e999",
+            "99999999999999999999",
+            "0x",
+            "0xFF",
+            "1.5.5",
+            '"',
+            "`",
+            "'",
+            '"%d%s%q%9999999d"',
+            '"\\x"',
+            '"a"',
+            "'a'",
+            "{{end}}",
+            "{{else}}",
+            "{{.}}",
+            "{{range .Labels}}",
+            "{{if .Name}}",
+            "{{with $x := .Driver}}",
+            "\n",
+            "\t",
+            "é",
+        ]
+    ),
+    st.sampled_from(sorted(FUNCTIONS)),
+    st.text(max_size=3),
+)
+
+
+@settings(max_examples=600, deadline=None)
+@given(st.lists(PIECES, max_size=14), st.sampled_from(["", " "]))
+def test_no_template_is_a_traceback(pieces, space):
+    """Whatever people type is rendered, or refused in words."""
+    source = space.join(pieces)
+    for text in (source, f"{{{{{source}}}}}"):
+        try:
+            nodes = parse_template(text)
+        except TemplateError:
+            continue
+        for render, value in ((render_template, DOT), (render_header, TITLES)):
+            try:
+                assert isinstance(render(nodes, value), str)
+            except TemplateError:
+                continue
+
+
+OPERANDS = st.sampled_from(
+    [
+        ".",
+        ".Name",
+        ".Driver",
+        ".Labels",
+        ".Nothing",
+        ".Half",
+        ".Whole",
+        "0",
+        "1",
+        "-1",
+        "12345",
+        "1.5",
+        '"a"',
+        '""',
+        "true",
+    ]
+)
+
+
+@settings(max_examples=600, deadline=None)
+@given(st.sampled_from(sorted(FUNCTIONS)), st.lists(OPERANDS, max_size=4))
+def test_no_call_is_a_traceback(name, operands):
+    try:
+        assert isinstance(render_template(parse_template(f"{{{{{name} {' '.join(operands)}}}}}"), DOT), str)
+    except TemplateError as error:
+        assert str(error)
+
+
+def test_what_is_too_deep_is_refused():
+    for source in (
+        "{{" + "(" * 5000 + "1" + ")" * 5000 + "}}",
+        "{{if 1}}" * 5000 + "{{end}}" * 5000,
+        "{{if 1}}" + "{{else if 1}}" * 5000 + "{{end}}",
+    ):
+        with pytest.raises(TemplateError, match="more than 50"):
+            parse_template(source)
 
 
 def test_columns_are_tabwriters():
