@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import dataclasses
+import datetime
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +12,7 @@ from pathlib import Path
 from machinectl.actions.exported import open_export
 from machinectl.errors import MachineExists, StoreError
 from machinectl.model import Machine
+from machinectl.pki.certificates import authority_problem
 from machinectl.pki.pem_files import OWN_AUTHORITY, read_pem
 from machinectl.remote.hostkeys import HostKey, KnownHosts
 from machinectl.store import files
@@ -26,6 +28,7 @@ class Imported:
     no key`."""
     left: tuple[str, ...] = ()
     """What of the record means nothing here."""
+    warning: str = ""
 
 
 def import_machine(store: Store, source: Path, passphrase: str) -> Imported:
@@ -88,14 +91,18 @@ def refuse_present(store: Store, machine: Machine) -> None:
 def place_authority(store: Store, name: str, authority: Mapping[str, bytes]) -> str:
     """Puts a machine's CA where it belongs, and says where, see `Imported`. The caller holds the store's lock.
 
-    The first one with a key becomes the store's; one that differs from the store's is kept for this machine
+    The first good one with a key becomes the store's; one that differs from the store's is kept for this machine
     alone: its host goes on knowing it."""
     present = read_pem(store.certs / "ca.pem")
     if present == authority["ca.pem"]:
         if "ca-key.pem" in authority and not read_pem(store.certs / "ca-key.pem"):
             files.write_atomic(store.certs / "ca-key.pem", authority["ca-key.pem"])
         return "same"
-    if not present and not read_pem(store.certs / "ca-key.pem") and "ca-key.pem" in authority:
+    now = datetime.datetime.now(datetime.timezone.utc)
+    usable = "ca-key.pem" in authority and not authority_problem(
+        authority["ca.pem"], authority["ca-key.pem"], now
+    )
+    if usable and not present and not read_pem(store.certs / "ca-key.pem"):
         home, place = store.certs, "store"
     else:
         home = files.private_folder(store.folder(name) / OWN_AUTHORITY)

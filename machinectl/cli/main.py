@@ -27,7 +27,7 @@ COMMANDS: tuple[tuple[str, str, str, bool], ...] = (
     ("etcd", "machinectl.cli.etcd", "the store that networks need: deploy, status, backup, …", False),
     ("exec", "machinectl.cli.exec", "run a command on many machines at once", False),
     ("export", "machinectl.cli.export", "a machine with its certificates as one encrypted file", False),
-    ("import", "machinectl.cli.import_machine", "take in machines that another store has exported", False),
+    ("import", "machinectl.cli.import_machine", "take in exported machines, or those of docker-machine", False),
     ("inspect", "machinectl.cli.inspect", "print all that is known about a machine, as JSON", False),
     (
         "inventory",

@@ -19,39 +19,9 @@ if TYPE_CHECKING:
 
 def _from_docker_machine(old: dict[str, Any]) -> dict[str, Any]:
     """docker-machine's record (libmachine/host.Host) of a machine of its generic driver."""
-    driver = old["Driver"]
-    options = old.get("HostOptions") or {}
-    engine = options.get("EngineOptions") or {}
-    daemon = {
-        "labels": engine.get("Labels"),
-        "insecure-registries": engine.get("InsecureRegistry"),
-        "registry-mirrors": engine.get("RegistryMirror"),
-        "storage-driver": engine.get("StorageDriver"),
-    }
-    daemon.update(one.split("=", 1) for one in engine.get("ArbitraryFlags") or () if "=" in one)
-    key = str(driver.get("SSHKeyPath") or "")
-    inside = f"/machines/{old['Name']}/"
-    if inside in key:  # its copy of the user's key; its absolute path breaks as soon as the store moves
-        key = inside.lstrip("/") + key.rsplit(inside, 1)[1]
-    return {
-        "config_version": 1,
-        "driver": "generic",
-        "name": old["Name"],
-        "ip": driver["IPAddress"],
-        "ssh": {
-            "host": driver["IPAddress"],
-            "port": int(driver.get("SSHPort") or 0),
-            "user": str(driver.get("SSHUser") or ""),
-            "key": key,
-        },
-        "engine_port": int(driver.get("EnginePort") or 2376),
-        "engine": {
-            "options": {name: value for name, value in daemon.items() if value},
-            "env": dict(one.split("=", 1) for one in engine.get("Env") or () if "=" in one),
-        },
-        "tls_san": list((options.get("AuthOptions") or {}).get("ServerCertSANs") or ()),
-        "state": "ready",
-    }
+    from machinectl.store.docker_machine import from_docker_machine  # noqa: PLC0415 - rarely needed
+
+    return from_docker_machine(old)[0]
 
 
 MIGRATIONS: tuple[tuple[int, int, Callable[[dict[str, Any]], dict[str, Any]]], ...] = (

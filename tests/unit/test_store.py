@@ -138,7 +138,7 @@ def test_docker_machines_own_record_is_read_and_kept_when_it_is_replaced(store):
     machine = store.load("node1")
     assert machine.url == "tcp://192.168.205.10:2376"
     assert machine.ssh == SshAddress("192.168.205.10", 2222, "vagrant", "machines/node1/id_rsa")
-    assert machine.engine["options"] == {"labels": ["a=b"], "mtu": "1400"}
+    assert machine.engine["options"] == {"labels": ["a=b"], "mtu": 1400}
     assert machine.tls_san == ("docker.example",)
     store.save(machine)
     assert store.load("node1") == machine

@@ -20,6 +20,7 @@ from machinectl_agent.engine import (
     loaded,
     stopped,
     unit,
+    unix_socket,
 )
 from machinectl_agent.host import Host
 from machinectl_agent.phases.base import Context, Step, Work
@@ -238,8 +239,9 @@ def _restart(host: Host) -> str:
     cursor = _journal_cursor(host)
     # a unit that failed five times in a row refuses to be started until this is done (systemd.unit(5))
     host.run("systemctl", "reset-failed", unit.UNIT, deadline=20)
+    units = ("docker.socket", unit.UNIT) if unix_socket.was_replaced(host) else (unit.UNIT,)
     try:
-        done = host.run("systemctl", "restart", unit.UNIT, deadline=START_DEADLINE)
+        done = host.run("systemctl", "restart", *units, deadline=START_DEADLINE)
     except Problem as problem:
         # a start that hangs is one that failed: end it, so that the old files get their turn
         host.run("systemctl", "kill", "--signal=SIGKILL", unit.UNIT, deadline=20)
