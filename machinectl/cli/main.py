@@ -49,6 +49,7 @@ COMMANDS: tuple[tuple[str, str, str, bool], ...] = (
     ),
     ("plan", "machinectl.cli.plan", "what apply would do", False),
     ("provision", "machinectl.cli.provision", "bring machines to what was asked for, again", False),
+    ("regenerate-certs", "machinectl.cli.regenerate_certs", "new certificates; containers go on", False),
     ("restart", "machinectl.cli.restart", "reboot hosts and wait for their engines", False),
     ("rm", "machinectl.cli.rm", "forget machines (their hosts are left as they are)", False),
     ("shell-init", "machinectl.cli.shell_init", "print functions for a shell: use, prompt, completion", True),

@@ -19,11 +19,12 @@ __all__ = ["authority_folder", "ensure_machine"]
 
 
 def ensure_machine(
-    certs: Path, folder: Path, names: Sequence[str], *, take_over: bool = False
+    certs: Path, folder: Path, names: Sequence[str], *, take_over: bool = False, new_key: bool = False
 ) -> ServerFiles:
     """`ensure_server` by the CA that the machine's host knows. The caller holds the store's lock.
 
-    `take_over`: by the store's own CA from now on; the other one is put aside. Raises CertificateError where a
+    `take_over`: by the store's own CA from now on; the other one is put aside. `new_key`: a new certificate
+    with a new key, whatever there is. Raises CertificateError where a
     new certificate is needed and the CA's key is not here.
     """
     home = authority_folder(certs, folder)
@@ -31,8 +32,8 @@ def ensure_machine(
         _put_aside(home)
         home = certs
     if home == certs or (home / KEY).is_file():
-        return ensure_server(ensure_authority(home), folder, names)
-    if problem := server_problem(home, folder, names):
+        return ensure_server(ensure_authority(home), folder, names, new_key=new_key)
+    if problem := "a new one is asked for" if new_key else server_problem(home, folder, names):
         raise CertificateError(
             "the machine needs a new certificate, and the key of its CA is not in this store",
             why=f"the machine was imported without it; the certificate: {problem}",

@@ -52,6 +52,12 @@ def ensure_client(authority: Authority, certs: Path, *, new_key: bool = False) -
     )
 
 
+def hand_out_client(authority: Authority, folder: Path) -> None:
+    """The client certificate of `authority`'s folder becomes that of one machine, too."""
+    _copy(read_pem(authority.folder / "key.pem"), folder / "key.pem")
+    _copy(read_pem(authority.folder / "cert.pem"), folder / "cert.pem")
+
+
 def ensure_machine_client(authority: Authority, folder: Path) -> tuple[Path, Path]:
     """A client certificate of one machine's own (etcd-client.pem, etcd-client-key.pem in its folder, whose name
     is the common name). The caller holds the store's lock."""
@@ -95,8 +101,7 @@ def ensure_server(
     )
     others = read_shared(folder, authority.certificate).others
     _copy(render_ca(authority.certificate, others), files["ca"])
-    _copy(read_pem(authority.folder / "key.pem"), files["key"])
-    _copy(read_pem(authority.folder / "cert.pem"), files["cert"])
+    hand_out_client(authority, folder)
     return ServerFiles(
         ca=files["ca"],
         server=files["server"],
