@@ -15,6 +15,11 @@ from tests.lab.inventories import Repository
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(900)]
 
 COUNT = 20
+FILL = """cp -a /etc/docker /root/docker
+mount -t tmpfs -o size=64k tmpfs /etc/docker
+cp -a /root/docker/. /etc/docker/
+dd if=/dev/zero of=/etc/docker/fill 2>/dev/null || true
+"""
 
 
 @pytest.fixture(scope="module")
@@ -77,9 +82,9 @@ def test_one_changed_mirror_reaches_all_and_containers_stay(ready, run, reposito
 
 def test_three_fail_in_their_own_ways_and_the_others_finish(ready, run, repository, lab):
     """One is dead, one has no room, one loses SSH while it is at work. The same command again finishes."""
-    dead, full, cut = ready[3], ready[7], ready[11]
+    dead, full, cut = ready[1:4]
     lab.power_cut(dead.name)
-    full.run("mount -t tmpfs -o nr_inodes=1 tmpfs /etc/docker")
+    full.run(FILL)
     # the agent's own lock is held: its run has begun and waits, and then its sshd goes
     holder = subprocess.Popen(
         ["nsenter", "-t", str(cut.leader), "-m", "-p", "flock", "/run/machinectl/apply.lock", "sleep", "9999"]
@@ -102,8 +107,14 @@ def test_three_fail_in_their_own_ways_and_the_others_finish(ready, run, reposito
     took = time.monotonic() - began
     assert done.returncode == 3, done.stderr
     assert f"3 of {COUNT} machines failed" in done.stderr
-    for host in (dead, full, cut):
-        assert f"\n{host.name}: " in done.stderr.partition("machines failed")[2]
+    report = done.stderr.partition("machines failed")[2]
+    for host, what in (
+        (dead, "it does not answer"),
+        (full, "No space left on device"),
+        (cut, "the host closed it"),
+    ):
+        assert f"\n{host.name}: " in report
+        assert what in report
     others = [one for one in ready if one not in (dead, full, cut)]
     assert all("5002" in one.run("docker info -f '{{.RegistryConfig.Mirrors}}'").stdout for one in others)
     # a dead host costs one deadline, not one per step
