@@ -15,6 +15,7 @@ from machinectl.store.records import default_path
 
 COMMANDS: tuple[tuple[str, str, str, bool], ...] = (
     ("active", "machinectl.cli.active", "print the machine that $DOCKER_HOST points at", True),
+    ("adopt", "machinectl.cli.adopt", "make a machine of a host whose engine runs already", False),
     ("agent", "machinectl.cli.agent", "the agent on a machine: status, logs, upgrade", False),
     ("apply", "machinectl.cli.apply", "make machines what an inventory says", False),
     ("completion", "machinectl.cli.completion", "print a shell's completion script: bash, zsh, fish", False),

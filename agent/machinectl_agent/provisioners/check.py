@@ -15,7 +15,7 @@ def check_adoptable(installed: Installed) -> None:
             "engine-missing",
             "there is no Docker Engine on this host to adopt",
             why="--adopt never installs one, and no dockerd was found",
-            hint="leave --adopt out, or install Docker Engine on the host first",
+            hint="`machinectl create` without --adopt installs one",
         )
 
 
