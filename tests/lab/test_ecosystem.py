@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
+import sys
+import textwrap
 
 import pytest
 
@@ -56,6 +59,91 @@ def test_a_context_of_the_users_own_is_kept(machine, controller):
     assert "connecting" not in said.stderr, "it is an error before anything begins"
     controller.run("provision", "--context-name", "second", machine.name)
     assert docker(controller, "context", "ls", "-q").split() == ["default", "eco1", "mine", "second"]
+
+
+COMPOSE = """
+services:
+  page:
+    image: busybox
+    command: httpd -f -p 8080 -h /www
+    ports: ["18080:8080"]
+    volumes: ["pages:/www"]
+  writer:
+    image: busybox
+    command: sh -c "echo from $$HOSTNAME > /www/index.html"
+    hostname: compose
+    volumes: ["pages:/www"]
+volumes:
+  pages:
+"""
+
+
+@pytest.fixture(scope="module")
+def compose(machine, controller, tmp_path_factory):
+    """Compose as Debian has it, as a plugin of the docker client here: `compose(words)` gives stdout."""
+    machine.run("apt-get install -q -y --no-install-recommends docker-compose >/dev/null", deadline=300)
+    plugins = controller.home / ".docker/cli-plugins"
+    plugins.mkdir(parents=True, exist_ok=True)
+    shutil.copy(machine.root / "usr/libexec/docker/cli-plugins/docker-compose", plugins)
+    project = tmp_path_factory.mktemp("project")
+    (project / "compose.yaml").write_text(COMPOSE)
+
+    def run(words, point='eval "$(machinectl env --shell bash eco1)"'):
+        done = subprocess.run(
+            ["bash", "-c", f"set -e; {point}; docker compose {words}"],
+            env=controller.env,
+            cwd=project,
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    return run
+
+
+def test_compose_by_env(machine, compose):
+    compose("up -d --quiet-pull")
+    assert (
+        machine.run("curl -s --retry 20 --retry-all-errors --retry-delay 1 http://127.0.0.1:18080/").stdout
+        == "from compose\n"
+    )
+    assert compose("ps --services").split() == ["page"]
+    assert compose("exec -T page cat /www/index.html") == "from compose\n"
+
+
+def test_compose_by_context(compose):
+    assert compose("ps --services", point="docker context use eco1 >/dev/null").split() == ["page"]
+    assert compose("logs --no-log-prefix writer") == ""
+    compose("down -v -t 1")
+    assert compose("ps -q") == ""
+
+
+def test_the_python_sdk_by_env(machine, controller):
+    program = """
+        import docker
+        client = docker.from_env(timeout=20)
+        print(client.info()["Name"])
+        print(client.containers.run("busybox", "echo from the SDK", remove=True).decode().strip())
+        running = client.containers.run("busybox", "cat", detach=True, stdin_open=True, name="sdk")
+        print(running.exec_run("uname -s").output.decode().strip())
+        for line in client.api.stats("sdk", stream=True):
+            break
+        running.remove(force=True)
+        print(client.containers.list(all=True, filters={"name": "sdk"}))
+    """
+    done = subprocess.run(
+        ["bash", "-c", f'eval "$(machinectl env --shell bash eco1)"; exec {sys.executable} -'],
+        input=textwrap.dedent(program),
+        env=controller.env,
+        capture_output=True,
+        text=True,
+        timeout=90,
+        check=False,
+    )
+    assert done.stdout.splitlines() == ["eco1", "from the SDK", "Linux", "[]"], done.stderr
 
 
 def test_remove_takes_the_contexts_along(machine, controller, new_controller):
