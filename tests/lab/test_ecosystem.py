@@ -146,6 +146,34 @@ def test_the_python_sdk_by_env(machine, controller):
     assert done.stdout.splitlines() == ["eco1", "from the SDK", "Linux", "[]"], done.stderr
 
 
+def test_an_inventory_keeps_a_context(machine, controller, tmp_path):
+    hosts = tmp_path / "hosts.yml"
+    hosts.write_text(
+        textwrap.dedent(f"""
+            all:
+              hosts:
+                eco1:
+                  ansible_host: {machine.ip}
+                  ansible_ssh_private_key_file: {machine.key}
+                  machinectl: {{context: true}}
+        """)
+    )
+    assert controller.run("context", "rm", "eco1").stdout.split() == ["eco1", "second"]
+    planned = controller.run("plan", "-i", hosts, "--exit-code", check=False)
+    assert planned.returncode == 2
+    assert "+ docker context eco1" in planned.stdout
+    controller.run("apply", "--yes", "-i", hosts)
+    assert docker(controller, "--context", "eco1", "info", "--format", "{{.Name}}") == "eco1"
+    assert controller.run("plan", "-i", hosts, "--exit-code").returncode == 0
+    controller.run("context", "rm", "eco1")
+    docker(controller, "context", "create", "eco1", "--docker", "host=tcp://192.0.2.1:2375")
+    refused = controller.run("apply", "--yes", "-i", hosts, check=False)
+    assert refused.returncode == 1
+    assert "not machinectl's" in refused.stderr
+    docker(controller, "context", "rm", "eco1")
+    controller.run("apply", "--yes", "-i", hosts)
+
+
 def test_remove_takes_the_contexts_along(machine, controller, new_controller):
     other = new_controller()
     other.create(machine, "--take-over", "--context-name", "brief")
