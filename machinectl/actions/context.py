@@ -32,7 +32,7 @@ def check_context(store: Store, machine: str, name: str) -> None:
     found = read_context(folder, name)
     if not found or _is_of(found, store, machine) or not _alive(found):
         return
-    other = found.machine if found.store == str(store.path) else f"{found.machine} of the store {found.store}"
+    other = found.machine if found.store == _place(store) else f"{found.machine} of the store {found.store}"
     raise StoreError(
         f'the docker context "{name}" is that of the machine {other}',
         hint="give this machine's another name: --context-name",
@@ -70,6 +70,17 @@ def refresh_context(store: Store, machine: Machine) -> list[str]:
         return [one.name for one in mine if _write(store, machine, one.name, one, folder)]
 
 
+def refresh_all_contexts(store: Store) -> None:
+    """The same for all machines of the store, after the client's certificate has changed. A damaged record keeps no
+    other machine's context from it."""
+    for name in dict.fromkeys(one.machine for one in contexts_of(store)):
+        try:
+            machine = store.load(name)
+        except StoreError:
+            continue
+        refresh_context(store, machine)
+
+
 def remove_contexts(store: Store, machine: str) -> dict[str, bool]:
     """Removes the machine's contexts. Their names, and whether docker had one of them in use. Raises StoreError."""
     folder = docker_folder()
@@ -80,7 +91,7 @@ def remove_contexts(store: Store, machine: str) -> dict[str, bool]:
 
 def contexts_of(store: Store) -> list[Context]:
     """Those of this store's machines, by name."""
-    return [one for one in our_contexts(docker_folder()) if one.store == str(store.path)]
+    return [one for one in our_contexts(docker_folder()) if one.store == _place(store)]
 
 
 def current() -> str:
@@ -107,13 +118,18 @@ def _wanted(store: Store, machine: Machine, name: str) -> Context:
             hint=f"machinectl provision {machine.name}",
             machine=machine.name,
         ) from error
-    return Context(name, str(store.path), machine.name, machine.url, (ca, cert, key))
+    return Context(name, _place(store), machine.name, machine.url, (ca, cert, key))
 
 
 def _is_of(context: Context, store: Store, machine: str) -> bool:
-    return (context.store, context.machine) == (str(store.path), machine)
+    return (context.store, context.machine) == (_place(store), machine)
 
 
 def _alive(context: Context) -> bool:
     """Whether its machine is still there: a store that was moved, or removed by hand, leaves contexts behind."""
     return (Path(machine_folder(context.store, context.machine)) / CONFIG).exists()
+
+
+def _place(store: Store) -> str:
+    """Without links: one store may be reached by several paths."""
+    return str(store.path.resolve())

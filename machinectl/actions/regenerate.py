@@ -9,6 +9,7 @@ import datetime
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from machinectl.actions.context import refresh_all_contexts
 from machinectl.actions.converge import bring, server_names
 from machinectl.actions.fleet import Outcome, on_each
 from machinectl.actions.list_machines import WARN_BEFORE, machine_expiry
@@ -77,6 +78,7 @@ def new_client(store: Store) -> None:
                 continue
             if authority_folder(store.certs, folder) == store.certs and (folder / "cert.pem").exists():
                 hand_out_client(authority, folder)
+    refresh_all_contexts(store)
 
 
 def _issue(store: Store, machine: Machine, *, client: bool) -> None:

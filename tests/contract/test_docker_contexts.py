@@ -13,6 +13,7 @@ import pytest
 
 from machinectl.actions import context as contexts
 from machinectl.actions.converge import server_names
+from machinectl.actions.regenerate import new_client
 from machinectl.cli.main import main
 from machinectl.errors import MachinectlError, StoreError
 from machinectl.model import Machine, SshAddress
@@ -201,6 +202,23 @@ def test_the_command(store, folder, capsys):
     assert main(["-s", str(store.path), "rm", "-y", "node1"]) == 0
     assert contexts.contexts_of(store) == []
     assert main([*at, "add", "--context-name", "x1", "a", "b"]) == 2
+
+
+def test_a_new_client_certificate_is_in_all_contexts(store):
+    for name, ip in (("node1", "198.18.0.11"), ("node2", "198.18.0.12")):
+        contexts.add_context(store, add(store, name, ip))
+    new_client(store)
+    wanted = (store.certs / "key.pem").read_bytes()
+    assert [one.tls[2] == wanted for one in contexts.contexts_of(store)] == [True, True]
+
+
+def test_a_store_behind_a_link_is_the_same_store(store, tmp_path):
+    machine = add(store, "node1")
+    contexts.add_context(store, machine)
+    (tmp_path / "link").symlink_to(store.path)
+    linked = Store(tmp_path / "link")
+    assert not contexts.add_context(linked, machine)
+    assert [one.name for one in contexts.contexts_of(linked)] == ["node1"]
 
 
 def test_without_certificates(store):
