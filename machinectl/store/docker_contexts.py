@@ -61,7 +61,8 @@ def docker_folder() -> Path:
 def check_name(name: str) -> None:
     """Raises MachinectlError for a name that docker does not take."""
     if name == RESERVED or not NAME.fullmatch(name):
-        why = "docker keeps it for itself" if name == RESERVED else "docker wants two characters or more"
+        rule = "two or more letters, digits, _ . + and -, the first one a letter or digit"
+        why = "docker keeps that name for itself" if name == RESERVED else f"docker wants {rule}"
         raise MachinectlError(
             f"no docker context can be called {name!r}", why=why, hint="give it another name: --context-name"
         )
