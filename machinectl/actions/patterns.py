@@ -12,6 +12,7 @@ import re
 from collections.abc import Sequence
 
 from machinectl.errors import MachineNotFound, UsageError
+from machinectl.inventory.patterns import combine, split_pattern
 
 _ALL = ("all", "*")
 
@@ -22,31 +23,16 @@ def choose_names(patterns: Sequence[str], names: Sequence[str]) -> list[str]:
     Raises MachineNotFound for a word that matches no name (a mistyped `!x` would otherwise choose too much) and
     where nothing is left, UsageError for a regular expression that is none, or no word at all.
     """
-    words = [word.strip() for text in patterns for word in _split(text) if word.strip()]
-    if not words:  # a variable of a script's that is empty must not mean every machine
+    if not any(split_pattern(one) for one in patterns):
+        # a variable of a script's that is empty must not mean every machine
         raise UsageError("no machine is named", hint="`all` means every machine")
-    named = [word for word in words if word[0] not in "!&"]
-    chosen = {name for word in named or ["all"] for name in _match(word, names)}
-    for word in words:
-        if word[0] == "&":
-            chosen &= _match(word[1:], names)
-        elif word[0] == "!":
-            chosen -= _match(word[1:], names)
+    chosen = combine(patterns, lambda word: _match(word, names))
     if not chosen:
         raise MachineNotFound(
             f"no machine is left of {' '.join(patterns)!r}" if names else "there are no machines yet",
             hint="machinectl ls -q lists their names" if names else "machinectl create --ip ADDRESS NAME",
         )
     return [name for name in names if name in chosen]
-
-
-def _split(text: str) -> list[str]:
-    """At `,` and `:`, of which a regular expression is made, too: it ends the text."""
-    before, tilde, expression = text.partition("~")
-    if tilde and (not before or before[-1] in ",:!&"):
-        sign = before[-1] if before and before[-1] in "!&" else ""
-        return [*re.split("[,:]", before.removesuffix(sign)), f"{sign}~{expression}"]
-    return re.split("[,:]", text)
 
 
 def _match(word: str, names: Sequence[str]) -> set[str]:

@@ -84,8 +84,9 @@ def _host(line: str, place: str, group: str, draft: Draft, setting: str) -> None
             raise InventoryError(f"{place}: NAME=VALUE is wanted, not {word!r}")
         values[name] = parse_value(value)
     for one in names:
+        new = one not in draft.hosts
         host = draft.add_host(one, group)
-        if port is not None:
+        if port is not None and new:  # a port counts where the host is named first
             say(host, "ansible_port", port, place, setting)
         for name, value in values.items():
             say(host, name, value, place, setting)

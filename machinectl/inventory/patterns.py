@@ -8,7 +8,7 @@ from __future__ import annotations
 import difflib
 import fnmatch
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from machinectl.errors import InventoryError
@@ -45,16 +45,21 @@ def split_pattern(text: str) -> list[str]:
     return [word.strip() for word in words if word.strip()]
 
 
-def _chosen(inventory: Inventory, patterns: Sequence[str]) -> set[str]:
+def combine(patterns: Sequence[str], match: Callable[[str], Iterable[str]]) -> set[str]:
+    """What patterns choose, `match` telling what a word without its sign means."""
     words = [word for text in patterns for word in split_pattern(text)]
     named = [word for word in words if word[0] not in "!&"]
-    chosen = {name for word in named or ["all"] for name in _match(inventory, word)}
+    chosen = {name for word in named or ["all"] for name in match(word)}
     for word in words:
         if word[0] == "&":
-            chosen &= set(_match(inventory, word[1:]))
+            chosen &= set(match(word[1:]))
         elif word[0] == "!":
-            chosen -= set(_match(inventory, word[1:]))
+            chosen -= set(match(word[1:]))
     return chosen
+
+
+def _chosen(inventory: Inventory, patterns: Sequence[str]) -> set[str]:
+    return combine(patterns, lambda word: _match(inventory, word))
 
 
 def _match(inventory: Inventory, word: str) -> list[str]:

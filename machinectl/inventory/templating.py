@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from machinectl.errors import InventoryError
@@ -11,6 +13,8 @@ if TYPE_CHECKING:
     from machinectl.inventory.read import Host, Inventory
 
 MARKS = ("{{", "{%", "{#")
+ALONE = re.compile(r"\{\{((?:(?!\}\}|\{\{).)*)\}\}", re.DOTALL)
+"""A template that is nothing but one expression."""
 DEEPEST = 10
 """Variables whose values are templates themselves, one in the other."""
 
@@ -21,6 +25,9 @@ class Renderer:
     def __init__(self, inventory: Inventory) -> None:
         self._inventory = inventory
         self._environments: dict[bool, Any] = {}
+        self._templates: dict[tuple[bool, str], Callable[[dict[str, Any]], Any]] = {}
+        """Compiled: a group's template is the same for all of its hosts."""
+        self._shared: dict[str, Any] = {}
 
     def fill(self, value: Any, host: Host, place: str) -> Any:
         """The value with all templates in it filled in. Raises `InventoryError`."""
@@ -55,7 +62,9 @@ class Renderer:
         try:
             result = template
             for _ in range(DEEPEST):
-                result = self._environment(file=file).from_string(result).render(variables)
+                result = self._template(result, file=file)(variables)
+                if isinstance(result, jinja2.Undefined):
+                    str(result)  # raises
                 if file or not isinstance(result, str) or not any(mark in result for mark in MARKS):
                     return result
         except jinja2.TemplateError as error:
@@ -71,23 +80,37 @@ class Renderer:
             ) from error
         raise InventoryError(f"{place}: templates that lead to templates, more than {DEEPEST} deep")
 
-    def _environment(self, *, file: bool) -> Any:
-        from jinja2 import StrictUndefined, nativetypes, sandbox  # noqa: PLC0415
+    def _template(self, text: str, *, file: bool) -> Callable[[dict[str, Any]], Any]:
+        if (file, text) not in self._templates:
+            environment = self._environment(file=file)
+            alone = None if file else ALONE.fullmatch(text)
+            if alone:
+                # as in Ansible `{{ 5 }}` alone is a number, and `{{ list }}` a list
+                expression = environment.compile_expression(alone[1], undefined_to_none=False)
+                self._templates[file, text] = lambda variables: expression(**variables)
+            else:
+                self._templates[file, text] = environment.from_string(text).render
+        return self._templates[file, text]
 
-        class Native(nativetypes.NativeEnvironment, sandbox.SandboxedEnvironment):
-            """As Ansible: `{{ 5 }}` alone is a number."""
+    def _environment(self, *, file: bool) -> Any:
+        from jinja2 import StrictUndefined, sandbox  # noqa: PLC0415
 
         if file not in self._environments:
-            kind: Any = sandbox.SandboxedEnvironment if file else Native
-            self._environments[file] = kind(undefined=StrictUndefined, keep_trailing_newline=file)
+            self._environments[file] = sandbox.SandboxedEnvironment(
+                undefined=StrictUndefined, keep_trailing_newline=True, trim_blocks=file
+            )
         return self._environments[file]
 
     def _variables(self, host: Host) -> dict[str, Any]:
+        if not self._shared:
+            self._shared = {
+                "groups": {name: list(found) for name, found in self._inventory.members.items()},
+                "hostvars": {name: one.variables for name, one in self._inventory.hosts.items()},
+            }
         return {
             **host.variables,
+            **self._shared,
             "inventory_hostname": host.name,
             "inventory_hostname_short": host.name.partition(".")[0],
             "group_names": list(host.groups),
-            "groups": {name: list(found) for name, found in self._inventory.members.items()},
-            "hostvars": {name: one.variables for name, one in self._inventory.hosts.items()},
         }

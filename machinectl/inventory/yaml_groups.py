@@ -72,8 +72,9 @@ def _hosts(pattern: Any, values: Any, place: str, group: str, draft: Draft, sett
         raise InventoryError(f"{place}: the variables of {pattern} are no mapping")
     names, port = expand(pattern, place)
     for name in names:
+        new = name not in draft.hosts
         host = draft.add_host(name, group)
-        if port is not None:
+        if port is not None and new:  # as Ansible: a port counts where the host is named first
             say(host, "ansible_port", port, place, setting)
         for variable, value in (values or {}).items():
             say(host, str(variable), value, values, setting)

@@ -9,10 +9,11 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
-from hypothesis import HealthCheck, given, seed, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from machinectl.inventory.listing import plain
@@ -68,7 +69,7 @@ class Ansible:
             [sys.executable, "-c", READER], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         )
 
-    def read(self, *sources: Path, patterns: tuple[str, ...] = ()) -> dict:
+    def read(self, *sources: Path, patterns: tuple[str, ...] = ()) -> Any:
         assert self.child.stdin
         assert self.child.stdout
         ask = {"sources": [str(one) for one in sources], "patterns": patterns}
@@ -218,13 +219,11 @@ def ini_documents(draw):
 
 def some(examples):
     """The same corpus in every run."""
-    return lambda test: seed(20)(
-        settings(
-            max_examples=examples,
-            deadline=None,
-            database=None,
-            suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
-        )(test)
+    return settings(
+        max_examples=examples,
+        deadline=None,
+        derandomize=True,
+        suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
     )
 
 
