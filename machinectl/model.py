@@ -53,6 +53,8 @@ class Machine:
     """The inventory that the machine is in, as `apply` was told it; empty: it was made by `create`."""
     pending: Mapping[str, Any] = field(default_factory=dict)
     """`engine`, `host`, `tls_san`, `files` of a run under way; found by the next one when that was killed."""
+    moved_from: str = ""
+    """The address before, while a set-ip is under way."""
     state: str = "new"
     """`new` until an apply has succeeded once (a killed create leaves it), then `ready`."""
     login: str = ""

@@ -98,10 +98,11 @@ def admit(present: Machine | None, wanted: Machine, others: Iterable[Machine]) -
     if present.ip != wanted.ip:
         differing.insert(0, f"address (it is {present.ip})")
     if differing:
+        way = f"set-ip {wanted.name} {wanted.ip}" if present.ip != wanted.ip else f"provision {wanted.name} [flags]"
         raise MachineExists(
             f'Docker machine "{wanted.name}" already exists',
             why=f"with another {', '.join(differing)}",
-            hint=f"change it with `machinectl provision {wanted.name} [flags]`, or choose another name",
+            hint=f"change it with `machinectl {way}`, or choose another name",
         )
     # how to get there may change: a new port, user or key is taken over once it has worked
     given = {key: value for key, value in dataclasses.asdict(wanted.ssh).items() if value}

@@ -28,7 +28,12 @@ COMMANDS: tuple[tuple[str, str, str, bool], ...] = (
     ("etcd", "machinectl.cli.etcd", "the store that networks need: deploy, status, backup, …", False),
     ("exec", "machinectl.cli.exec", "run a command on many machines at once", False),
     ("export", "machinectl.cli.export", "a machine with its certificates as one encrypted file", False),
-    ("import", "machinectl.cli.import_machine", "take in exported machines, or those of docker-machine", False),
+    (
+        "import",
+        "machinectl.cli.import_machine",
+        "take in exported machines, or those of docker-machine",
+        False,
+    ),
     ("inspect", "machinectl.cli.inspect", "print all that is known about a machine, as JSON", False),
     (
         "inventory",
@@ -53,6 +58,7 @@ COMMANDS: tuple[tuple[str, str, str, bool], ...] = (
     ("regenerate-certs", "machinectl.cli.regenerate_certs", "new certificates; containers go on", False),
     ("restart", "machinectl.cli.restart", "reboot hosts and wait for their engines", False),
     ("rm", "machinectl.cli.rm", "forget machines (their hosts are left as they are)", False),
+    ("set-ip", "machinectl.cli.set_ip", "a machine's host has another address", False),
     ("shell-init", "machinectl.cli.shell_init", "print functions for a shell: use, prompt, completion", True),
     ("ssh", "machinectl.cli.ssh", "log into a machine, or run a command on it", False),
     ("start", "machinectl.cli.start", "start engines that were stopped", False),
@@ -65,7 +71,8 @@ COMMANDS: tuple[tuple[str, str, str, bool], ...] = (
     ("version", "machinectl.cli.version", "print machinectl's version, or a machine's engine version", False),
 )
 """(name, module, summary, fast). A fast module has `main(words, storage_path)`, another one
-`configure(parser)` and `run(args)`; `main` and `run` give the exit status."""
+`configure(parser)` and `run(args)`; `main` and `run` give the exit status. A fast one's `slower(words)` names another
+module for words that are not its own."""
 
 INTERRUPTED = 130
 """128 + SIGINT, as shells report it."""
@@ -150,8 +157,10 @@ def _dispatch(options: dict[str, str], rest: list[str], *, debug: bool) -> int:
     for name, module, summary, fast in COMMANDS:
         if name == word:
             command = importlib.import_module(module)
-            if fast:
+            other = command.slower(arguments) if hasattr(command, "slower") else ""
+            if fast and not other:
                 return int(command.main(arguments, options["storage"]))
+            command = importlib.import_module(other) if other else command
             parser = _parser(name, summary)
             command.configure(parser)
             args = parser.parse_args(arguments)
