@@ -34,6 +34,8 @@ class HostDraft:
     layers: list[Any] = field(default_factory=list)
     groups: list[str] = field(default_factory=list)
     """Those that name it; not their parents."""
+    file: str = ""
+    """Where it was named first."""
 
 
 class Draft:
@@ -42,6 +44,8 @@ class Draft:
     def __init__(self) -> None:
         self.groups: dict[str, GroupDraft] = {ALL: GroupDraft(ALL), UNGROUPED: GroupDraft(UNGROUPED)}
         self.hosts: dict[str, HostDraft] = {}
+        self.file = ""
+        """The one that is being read."""
         self.add_child(ALL, UNGROUPED, "")
 
     def add_group(self, name: str, place: str) -> GroupDraft:
@@ -60,8 +64,15 @@ class Draft:
             self.groups[parent].children.append(child)
             self.groups[child].parents.append(parent)
 
-    def add_host(self, name: str, group: str) -> HostDraft:
-        host = self.hosts.setdefault(name, HostDraft(name))
+    def add_host(self, name: str, group: str, port: int | None = None, place: str = "") -> HostDraft:
+        """`port`, as in `web1:2222`, counts where a host is named first, as in Ansible."""
+        if not name:
+            raise InventoryError(f"{place}: a host without a name")
+        if name not in self.hosts:
+            self.hosts[name] = HostDraft(name, file=self.file)
+            if port:
+                self.hosts[name].vars["ansible_port"] = port
+        host = self.hosts[name]
         if name not in self.groups[group].hosts:
             self.groups[group].hosts.append(name)
             host.groups.append(group)

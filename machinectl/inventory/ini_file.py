@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import re
 import shlex
+import warnings
 from typing import Any
 
 from machinectl.errors import InventoryError
@@ -84,22 +85,31 @@ def _host(line: str, place: str, group: str, draft: Draft, setting: str) -> None
             raise InventoryError(f"{place}: NAME=VALUE is wanted, not {word!r}")
         values[name] = parse_value(value)
     for one in names:
-        new = one not in draft.hosts
-        host = draft.add_host(one, group)
-        if port is not None and new:  # a port counts where the host is named first
-            say(host, "ansible_port", port, place, setting)
+        host = draft.add_host(one, group, port, place)
         for name, value in values.items():
             say(host, name, value, place, setting)
 
 
 def parse_value(text: str) -> Any:
-    """A Python literal where it is one, as Ansible takes it; else the text."""
-    if "#" in text:
-        return text
+    """A Python literal where it is one, as Ansible takes it (`5  # note` is 5); else the text."""
     try:
-        value = ast.literal_eval(text)
+        with warnings.catch_warnings():
+            # Python's own, about `\d` and the like in texts
+            warnings.simplefilter("ignore")
+            value = ast.literal_eval(text)
     except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
         return text
+    return _plain(value)
+
+
+def _plain(value: Any) -> Any:
+    """As YAML could have it."""
     if isinstance(value, bytes):
-        return value.decode(errors="replace")
-    return value
+        return value.decode(errors="surrogateescape")
+    if isinstance(value, (list, tuple, set)):
+        return [_plain(one) for one in value]
+    if isinstance(value, dict):
+        return {key: _plain(one) for key, one in value.items()}
+    if value is ...:
+        return "..."
+    return str(value) if isinstance(value, complex) else value

@@ -18,7 +18,6 @@ from machinectl.errors import InventoryError
 from machinectl.inventory.groups import ALL, UNGROUPED, Draft, GroupDraft, HostDraft
 from machinectl.inventory.ini_file import parse_ini
 from machinectl.inventory.located import Mapping as Located
-from machinectl.inventory.located import Vaulted
 from machinectl.inventory.sources import YAML_ENDINGS, base_folder, inventory_files, vars_files
 from machinectl.inventory.yaml_file import parse_yaml, read_text
 from machinectl.inventory.yaml_groups import parse_groups
@@ -51,6 +50,8 @@ class Host:
     """What was said of the variable `machinectl`, the weakest first, and where."""
     folders: tuple[Path, ...] = ()
     """Of the inventory, for relative paths."""
+    file: str = ""
+    """Where it was named first."""
 
 
 @dataclass(frozen=True)
@@ -101,8 +102,9 @@ def read_inventory(paths: Sequence[Path]) -> Inventory:
             f"there is no host in {', '.join(map(str, paths))}", hint="add one below `hosts:`"
         )
     _reconcile(draft)
-    folders = tuple(dict.fromkeys(base_folder(path) for path in paths))
-    group_files = {name: _vars(folders, "group_vars", name) for name in draft.groups}
+    # one that is named again counts where it is named last
+    folders = tuple(reversed(dict.fromkeys(base_folder(path) for path in reversed(paths))))
+    group_files = {name: [_vars(one, "group_vars", name) for one in folders] for name in draft.groups}
     depths = _depths(draft)
     groups = {name: _group(one, group_files[name]) for name, one in draft.groups.items()}
     hosts = {}
@@ -121,7 +123,8 @@ def _read_file(path: Path, draft: Draft) -> None:
             why="machinectl runs no inventory scripts",
             hint="write its result into a file: `ansible-inventory -i FILE --list --yaml > hosts.yml`",
         )
-    if path.suffix in YAML_ENDINGS or (path.suffix == "" and _looks_like_yaml(text)):
+    draft.file = str(path)
+    if path.suffix in YAML_ENDINGS or (path.suffix == "" and _is_yaml(text)):
         parse_groups(parse_yaml(text, str(path)), str(path), draft, SETTING)
     elif path.suffix == ".toml":
         raise InventoryError(f"{path}: TOML inventories are not read", hint="write it as YAML or INI")
@@ -129,8 +132,12 @@ def _read_file(path: Path, draft: Draft) -> None:
         parse_ini(text, str(path), draft, SETTING)
 
 
-def _looks_like_yaml(text: str) -> bool:
-    """Of a file without an ending: Ansible tries both; a mapping of groups begins with a name and a colon."""
+def _is_yaml(text: str) -> bool:
+    """Of a file without an ending: Ansible tries both. One that is neither is what it looks like."""
+    try:
+        return isinstance(parse_yaml(text, ""), Located)
+    except InventoryError:
+        pass
     for line in text.splitlines():
         bare = line.split("#")[0].strip()
         if bare and not line.lstrip().startswith(";"):
@@ -164,35 +171,35 @@ def _priority(value: Any, name: str) -> int:
 def _depths(draft: Draft) -> dict[str, int]:
     """How far below `all` a group is, by the longest way."""
     depths = dict.fromkeys(draft.groups, 0)
+    open_parents = {name: len(one.parents) for name, one in draft.groups.items()}
     waiting = [ALL]
     while waiting:
         name = waiting.pop()
         for child in draft.groups[name].children:
-            if depths[child] < depths[name] + 1:
-                depths[child] = depths[name] + 1
+            depths[child] = max(depths[child], depths[name] + 1)
+            open_parents[child] -= 1
+            if not open_parents[child]:
                 waiting.append(child)
     return depths
 
 
-def _vars(folders: Sequence[Path], kind: str, name: str) -> list[Located]:
+def _vars(folder: Path, kind: str, name: str) -> list[Located]:
     found = []
-    for folder in folders:
-        if not (folder / kind).is_dir():
+    for path in vars_files(folder, kind, name):
+        document = parse_yaml(read_text(path), str(path))
+        if not document:
             continue
-        for path in vars_files(folder, kind, name):
-            document = parse_yaml(read_text(path), str(path))
-            if document is None:
-                continue
-            if not isinstance(document, Located):
-                raise InventoryError(f"{path}:1: a mapping of variables is wanted")
-            found.append(document)
+        if not isinstance(document, Located):
+            raise InventoryError(f"{path}:1: a mapping of variables is wanted")
+        found.append(document)
     return found
 
 
-def _group(draft: GroupDraft, files: Sequence[Located]) -> Group:
+def _group(draft: GroupDraft, files: Sequence[Sequence[Located]]) -> Group:
     variables = dict(draft.vars)
-    for one in files:
-        variables.update(one)
+    for folder in files:
+        for one in folder:
+            variables.update(one)
     return Group(draft.name, tuple(draft.hosts), tuple(draft.children), variables)
 
 
@@ -200,7 +207,7 @@ def _host(
     host: HostDraft,
     order: Sequence[str],
     draft: Draft,
-    files: Mapping[str, Sequence[Located]],
+    files: Mapping[str, Sequence[Sequence[Located]]],
     folders: tuple[Path, ...],
 ) -> Host:
     variables: dict[str, Any] = {}
@@ -208,13 +215,18 @@ def _host(
     for name in order:
         variables.update(draft.groups[name].vars)
         layers.extend(draft.groups[name].layers)
-    for name in order:
-        _add_files(files[name], variables, layers)
+    # group_vars/all of every source; then source after source, so that a later one's parents overrule an earlier
+    # one's children
+    for names in ([ALL], [name for name in order if name != ALL]):
+        for source in range(len(folders)):
+            for name in names:
+                _add_files(files[name][source], variables, layers)
     variables.update(host.vars)
     layers.extend(host.layers)
-    _add_files(_vars(folders, "host_vars", host.name), variables, layers)
+    for folder in folders:
+        _add_files(_vars(folder, "host_vars", host.name), variables, layers)
     groups = tuple(sorted(name for name in order if name != ALL))
-    return Host(host.name, groups, variables, tuple(layers), folders)
+    return Host(host.name, groups, variables, tuple(layers), folders, host.file)
 
 
 def _add_files(
@@ -224,12 +236,3 @@ def _add_files(
         variables.update(one)
         if SETTING in one:
             layers.append((one[SETTING], one.place(SETTING)))
-
-
-def is_vaulted(value: Any) -> bool:
-    """Somewhere in it is a value that the vault has encrypted."""
-    if isinstance(value, Vaulted):
-        return True
-    if isinstance(value, dict):
-        return any(is_vaulted(one) for one in value.values())
-    return isinstance(value, list) and any(is_vaulted(one) for one in value)

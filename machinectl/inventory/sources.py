@@ -9,7 +9,7 @@ from machinectl.errors import InventoryError
 
 PASSED_OVER = (".pyc", ".pyo", ".swp", ".bak", "~", ".rpm", ".md", ".txt", ".rst", ".orig", ".cfg", ".retry")
 """Endings that no inventory file has, as Ansible has them."""
-VARS_FOLDERS = ("group_vars", "host_vars")
+VARS_FOLDERS = ("group_vars", "host_vars", "vars_plugins")
 OUR_FOLDERS = ("files", "templates")
 """What `src` and `template` of files are relative to."""
 YAML_ENDINGS = (".yml", ".yaml", ".json")
@@ -48,7 +48,7 @@ def base_folder(path: Path) -> Path:
 
 def vars_files(folder: Path, kind: str, name: str) -> list[Path]:
     """The files that hold variables of a group or host; `kind` is group_vars or host_vars."""
-    if name.startswith("/") or "/" in name:
+    if "/" in name or name in (".", ".."):
         return []
     base = folder / kind / name
     if base.is_dir():
@@ -69,7 +69,7 @@ def _folder_files(folder: Path) -> list[Path]:
         if name.startswith(".") or name.endswith("~"):
             continue
         if path.is_dir():
-            found.extend(_folder_files(path))
+            found.extend(_folder_files(path) if not path.suffix else ())
         elif path.suffix in ("", *YAML_ENDINGS):
             found.append(path)
     return found

@@ -47,22 +47,24 @@ def _group(name: Any, content: Any, place: str, draft: Draft, setting: str) -> N
             raise InventoryError(
                 f"{where}: {key!r} of group {name} is no mapping", hint="names end with a colon"
             )
-    for variable, value in (content.get("vars") or {}).items():
-        say(group, str(variable), value, content["vars"], setting)
-    for child, inner in _items(content, "children"):
-        _group(child, inner[0], inner[1], draft, setting)
-        draft.add_child(name, child, inner[1])
-    for pattern, inner in _items(content, "hosts"):
-        _hosts(pattern, inner[0], inner[1], name, draft, setting)
+    # as they are written: what is named first comes first
+    for key in content:
+        for inner, value, where in _items(content, key):
+            if key == "vars":
+                say(group, str(inner), value, content[key], setting)
+            elif key == "children":
+                _group(inner, value, where, draft, setting)
+                draft.add_child(name, inner, where)
+            else:
+                _hosts(inner, value, where, name, draft, setting)
 
 
-def _items(content: Mapping, key: str) -> list[tuple[Any, tuple[Any, str]]]:
+def _items(content: Mapping, key: str) -> list[tuple[Any, Any, str]]:
+    """Name, value and place of what is below a key."""
     part = content.get(key)
     if isinstance(part, str):
-        return [(part, (None, content.place(key)))]
-    if part is None:
-        return []
-    return [(name, (value, part.place(name))) for name, value in part.items()]
+        return [(part, None, content.place(key))]
+    return [] if part is None else [(name, value, part.place(name)) for name, value in part.items()]
 
 
 def _hosts(pattern: Any, values: Any, place: str, group: str, draft: Draft, setting: str) -> None:
@@ -72,9 +74,6 @@ def _hosts(pattern: Any, values: Any, place: str, group: str, draft: Draft, sett
         raise InventoryError(f"{place}: the variables of {pattern} are no mapping")
     names, port = expand(pattern, place)
     for name in names:
-        new = name not in draft.hosts
-        host = draft.add_host(name, group)
-        if port is not None and new:  # as Ansible: a port counts where the host is named first
-            say(host, "ansible_port", port, place, setting)
+        host = draft.add_host(name, group, port, place)
         for variable, value in (values or {}).items():
             say(host, str(variable), value, values, setting)
