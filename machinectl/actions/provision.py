@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,6 +14,7 @@ from machinectl.actions.once import Once
 from machinectl.actions.report import Report
 from machinectl.actions.wishes import changed, pending, resumed
 from machinectl.errors import AgentFailed
+from machinectl.model import Machine
 from machinectl.remote.become import Become
 from machinectl.store.store import Store
 
@@ -27,6 +28,13 @@ class Change:
 
     engine: Mapping[str, Any] = field(default_factory=dict)
     tls_san: Sequence[str] = ()
+    edit: Callable[[Machine], Machine] | None = None
+    """Any other change of a machine's wishes."""
+
+    def wanted(self, machine: Machine) -> Machine:
+        """The machine with them."""
+        machine = changed(machine, self.engine, self.tls_san)
+        return self.edit(machine) if self.edit else machine
 
 
 def provision(
@@ -60,7 +68,7 @@ def provision(
         }
         with store.machine_lock(name):
             present = store.load(name)
-            machine = changed(resumed(present), change.engine, change.tls_san)
+            machine = change.wanted(resumed(present))
             if dry_run:
                 return preview(store, machine, **options, once=Once(share=share))
             if machine != present and present.state == "ready":

@@ -64,7 +64,8 @@ class EngineServicePhase:
         pid = int(shown.get("MainPID", "0") or 0)
         running = shown.get("ActiveState") == "active"
         engine = _engine_info() if running else {}
-        wanted = daemon_json.wanted(daemon_json.observe(host), context.spec.engine, context.spec.network)
+        spec = context.spec
+        wanted = daemon_json.wanted(daemon_json.observe(host), spec.engine, spec.network, spec.wishes)
         return Seen(
             unit=shown,
             loaded=loaded.compare(
@@ -212,7 +213,8 @@ def _hang_up(host: Host) -> str:
     """`reloaded`, or dockerd's complaint."""
     cursor = _journal_cursor(host)
     host.must("systemctl", "reload", unit.UNIT, deadline=60)
-    done = api.wait_until(lambda: _reload_outcome(host, cursor) != "", 20)
+    # it says so within milliseconds; the time is for a host that has much else to do
+    done = api.wait_until(lambda: _reload_outcome(host, cursor) != "", 60)
     return _reload_outcome(host, cursor) if done else "no word about the reload in dockerd's journal"
 
 
