@@ -1,7 +1,8 @@
-"""Makes docs/reference.md from the code: every command's --help, and the table of engine options.
+"""Makes docs/reference.md from the code: every command's --help, and the table of engine options; and the table of
+settings in docs/inventory.md.
 
-make docs                      writes it
-docs/build_reference.py --check   exit status 1 where it is out of date
+make docs                      writes them
+docs/build_reference.py --check   exit status 1 where one is out of date
 """
 
 from __future__ import annotations
@@ -13,6 +14,9 @@ import sys
 from pathlib import Path
 
 PAGE = Path(__file__).with_name("reference.md")
+INVENTORY = Path(__file__).with_name("inventory.md")
+KINDS = {"flag": "true or false", "network": "true or map"}
+MARK = "<!-- settings: made by `make docs` from machinectl/inventory/keys.py -->\n"
 
 HEAD = """# Reference
 
@@ -73,14 +77,27 @@ def _options() -> str:
     return "\n".join(rows) + "\n"
 
 
+def render_settings() -> str:
+    """docs/inventory.md with its table of settings made anew."""
+    from machinectl.inventory.keys import KEYS  # noqa: PLC0415 - see above
+
+    rows = ["", "| setting | | |", "|---|---|---|"]
+    rows += [f"| `{key.name}` | {KINDS.get(key.kind, key.kind)} | {key.help} |" for key in KEYS if key.help]
+    further = ", ".join(f"`{key.name}`" for key in KEYS if not key.help)
+    rows += ["", f"And dockerd's other options ([reference.md](reference.md#engine-options)): {further}.", ""]
+    head, mark, rest = INVENTORY.read_text().partition(MARK)
+    return head + mark + "\n".join(rows) + "\n" + rest[rest.index("<!-- /settings -->") :]
+
+
 def main() -> int:
-    text = render()
+    pages = {PAGE: render(), INVENTORY: render_settings()}
     if "--check" in sys.argv:
-        if not PAGE.exists() or PAGE.read_text() != text:
-            print("docs/reference.md is out of date: run `make docs`", file=sys.stderr)
-            return 1
-        return 0
-    PAGE.write_text(text)
+        old = [path for path, text in pages.items() if not path.exists() or path.read_text() != text]
+        for path in old:
+            print(f"docs/{path.name} is out of date: run `make docs`", file=sys.stderr)
+        return 1 if old else 0
+    for path, text in pages.items():
+        path.write_text(text)
     return 0
 
 

@@ -195,7 +195,12 @@ def _of_option(option: Option) -> Key:
     return Key(option.key, option.kind, option.help, option, tuple(one for one in also if one))
 
 
-KEYS = (*OWN, *(_of_option(option) for option in TABLE if option.key not in OURS))
+_TAKEN = {key.name for key in OWN}
+"""dockerd has an `ip`, too: that of published ports. It is in `engine-opt`."""
+KEYS = (
+    *OWN,
+    *(_of_option(option) for option in TABLE if option.key not in OURS and option.key not in _TAKEN),
+)
 _BY_NAME = {name: key for key in reversed(KEYS) for name in (key.name, *key.also)}
 
 
