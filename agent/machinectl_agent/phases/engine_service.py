@@ -64,8 +64,7 @@ class EngineServicePhase:
         pid = int(shown.get("MainPID", "0") or 0)
         running = shown.get("ActiveState") == "active"
         engine = _engine_info() if running else {}
-        spec = context.spec
-        wanted = daemon_json.wanted(daemon_json.observe(host), spec.engine, spec.network, spec.wishes)
+        wanted = daemon_json.wanted(daemon_json.observe(host), context.spec.engine, context.spec.network)
         return Seen(
             unit=shown,
             loaded=loaded.compare(
