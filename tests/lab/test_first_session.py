@@ -14,9 +14,9 @@ from machinectl.lab.settings import Settings
 ROOT = Path(__file__).parents[2]
 
 
-@pytest.mark.lab
-@pytest.mark.timeout(600)
-def test_the_first_session_ends_with_containers_on_both_machines(controller, lab, tmp_path):
+@pytest.fixture
+def session(controller, lab, tmp_path):
+    """`session(SCRIPT)` → the ended process, in a lab of its own."""
     number = int(lab.settings.bridge.removeprefix("mctest"))
     state = lab.settings.state.with_name(f"{number}-demo")
     settings = Settings(state, bridge=f"mcdemo{number}", subnet=f"198.19.{64 + number}.0/24")
@@ -30,18 +30,22 @@ def test_the_first_session_ends_with_containers_on_both_machines(controller, lab
         "TMPDIR": str(tmp_path),
     }
     Lab(settings).down()  # what a killed run left
-    try:
+
+    def run(script):
         done = subprocess.run(
-            [ROOT / "docs/first-session.sh"],
-            env=env,
-            capture_output=True,
-            text=True,
-            timeout=500,
-            check=False,
+            [ROOT / "docs" / script], env=env, capture_output=True, text=True, timeout=500, check=False
         )
-    finally:
-        Lab(settings).down()
-    assert done.returncode == 0, done.stdout + done.stderr
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done
+
+    yield run
+    Lab(settings).down()
+
+
+@pytest.mark.lab
+@pytest.mark.timeout(600)
+def test_the_first_session_ends_with_containers_on_both_machines(session):
+    done = session("first-session.sh")
     assert "\nhello\n" in done.stdout
     assert re.search(r"busybox +.*Up .* one\n", done.stdout)
     assert re.search(r"busybox +.*Up .* two\n", done.stdout)
@@ -49,17 +53,39 @@ def test_the_first_session_ends_with_containers_on_both_machines(controller, lab
     assert "everything is as it should be" in done.stderr
 
 
-def test_the_readme_shows_the_sessions_commands():
-    script = (ROOT / "docs/first-session.sh").read_text()
-    shown = re.search(
-        r"<!-- first-session -->(.*)<!-- /first-session -->", (ROOT / "README.md").read_text(), re.DOTALL
-    )
-    assert shown
-    commands = [line.removeprefix("$ ") for line in shown[1].splitlines() if line.startswith("$ ")]
-    assert len(commands) >= 8
-    script = (
-        script.replace("$node1", "198.18.0.11")
+@pytest.mark.lab
+@pytest.mark.timeout(600)
+def test_the_session_with_an_inventory_goes_there_and_back(session):
+    done = session("inventory-session.sh")
+    assert "node1 (new)" in done.stdout
+    assert '+        "http://mirror.lab:5001"' in done.stdout
+    assert "2 machines: 8 to change, 0 to restart the engine, " in done.stdout
+    assert "2 machines: 0 to change, 0 to restart the engine, " in done.stdout
+    assert done.stdout.rstrip().endswith("[http://mirror.lab:5000/]")
+
+
+def commands_of(script):
+    """What a session shows, with the values that its page has."""
+    text = (ROOT / "docs" / script).read_text()
+    return (
+        text.replace("$node1", "198.18.0.11")
         .replace("$node2", "198.18.0.12")
         .replace("$lab", "/var/lib/machinectl-lab")
+        .replace('\\"', '"')
     )
-    assert all(command in script for command in commands)
+
+
+def shown_in(page, name):
+    """The commands of a page's session."""
+    text = (ROOT / page).read_text()
+    shown = re.search(rf"<!-- {name} -->(.*)<!-- /{name} -->", text, re.DOTALL)
+    assert shown
+    return [line.removeprefix("$ ") for line in shown[1].splitlines() if line.startswith("$ ")]
+
+
+def test_pages_show_the_sessions_commands():
+    for page, name in (("README.md", "first-session"), ("docs/apply.md", "inventory-session")):
+        commands = shown_in(page, name)
+        assert len(commands) >= 8
+        script = commands_of(f"{name}.sh")
+        assert [one for one in commands if one not in script] == []
