@@ -37,6 +37,8 @@ class Core:
     whereabouts: Whereabouts
     engine_up: bool = False
     """The stream of events is connected: only then dockerd may be asked."""
+    docker_asked: bool = False
+    """The ledger, which can be lost, was compared with Docker: what is not in it no container has."""
     leaving: bool = False
     """The machine is no longer a member: nothing is replicated or put back."""
     removing: Set[str] = field(default_factory=set)

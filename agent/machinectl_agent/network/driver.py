@@ -13,7 +13,8 @@ from __future__ import annotations
 import base64
 import hashlib
 import ipaddress
-from typing import Any, Dict, List, Mapping, Tuple
+import time
+from typing import Any, Dict, List, Mapping, Optional, Tuple
 
 from machinectl_agent.kv.interface import KvError
 from machinectl_agent.network.core import Core
@@ -32,6 +33,9 @@ _LIMITS = {"mtu": (68, 65535), "vni": (1, 2**24 - 2)}
 
 PEERS_DEADLINE = 2.0
 """Seconds that Join waits for the peers; they follow later where etcd is slow."""
+
+LOST_DEADLINE = 10.0
+"""Seconds that a call waits for a ledger that was lost to be read from Docker anew."""
 
 OPTIONS = ("mtu", "on", "vni")
 """Driver options of ours: `-o machinectl.mtu=1400`; Docker's own name of the first is honoured too."""
@@ -175,7 +179,7 @@ class Driver:
 
     def _network(self, request: Dict[str, Any]) -> NetworkRecord:
         docker_id = str(request["NetworkID"])
-        record = self._core.record(docker_id)
+        record = self._core.record(docker_id) or self._find(docker_id)
         if record is None:
             raise Problem(
                 "no-such-network",
@@ -183,6 +187,18 @@ class Driver:
                 hint="`systemctl restart machinectl-network` on this host reads it from Docker anew",
             )
         return record
+
+    def _find(self, docker_id: str) -> Optional[NetworkRecord]:
+        """One that the ledger lacks: it was lost. That of a network that was made here is known to etcd by this id;
+        of a replica Docker tells what it is, soon after our start."""
+        core, end = self._core, time.monotonic() + LOST_DEADLINE
+        found = core.registry.network(docker_id)
+        if found:
+            core.ledger.put_network(docker_id, found)
+        while found is None and not core.docker_asked and time.monotonic() < end:
+            time.sleep(0.05)
+            found = core.record(docker_id)
+        return found
 
     def _register(
         self, docker_id: str, pools: Tuple[Dict[str, Any], ...], generic: Mapping[str, str], *, internal: bool

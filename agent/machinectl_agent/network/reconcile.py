@@ -113,6 +113,7 @@ class Reconcile:
             if docker_id not in known:
                 core.ledger.drop_network(docker_id)
         core.fabric.set_sandboxes(core.ledger.sandboxes())
+        core.docker_asked = True
         return changes
 
     def _record(self, listed: DockerNetwork) -> Optional[NetworkRecord]:
@@ -165,14 +166,16 @@ class Reconcile:
             if record is None:
                 continue
             core.fabric.ensure(record, force=True)
-            changes += core.fabric.repair(network, partial(self._endpoints, network))
+            if core.docker_asked:
+                changes += core.fabric.repair(network, partial(self._endpoints, network))
             for local in core.ledger.endpoints(network):
                 changes += bool(local.sandbox) and core.fabric.narrow(record, local.record, local.sandbox)
             prefix = core.layout.endpoints(network)
             # what the process before knew may be older than what is in a kernel that it has programmed
             if core.view.knows(prefix) or (core.view.has(prefix) and network in core.fabric.marked()):
                 changes += core.fabric.sync(network)
-        self._sweep(wanted)
+        if core.docker_asked:
+            self._sweep(wanted)
         return changes
 
     def _endpoints(self, network: str) -> List[str]:

@@ -62,6 +62,9 @@ class Replicate:
 
     def _create(self, record: NetworkRecord) -> None:
         core = self._core
+        # the view may be behind: of a network that is being removed Docker here may have heard before
+        if core.registry.network(record.id) is None:
+            return
         try:
             docker_id = core.engine.create_network(record)
         except Conflict as error:
