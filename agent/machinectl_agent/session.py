@@ -117,6 +117,7 @@ def _apply(session: Session, args: Mapping[str, Any]) -> Dict[str, Any]:
     (ca and server: the PEM files that dockerd has)."""
     from machinectl_agent.engine.daemon_json import CA, CERT  # noqa: PLC0415 - `facts` needs none of it
     from machinectl_agent.engine.stopped import whose_wish  # noqa: PLC0415
+    from machinectl_agent.engine.wishes import with_others  # noqa: PLC0415
     from machinectl_agent.phases.order import PHASES  # noqa: PLC0415 - `facts` needs none of them
     from machinectl_agent.provisioners.installed import engine_version  # noqa: PLC0415
     from machinectl_agent.runner import apply, make_plan, plan_event  # noqa: PLC0415
@@ -132,12 +133,12 @@ def _apply(session: Session, args: Mapping[str, Any]) -> Dict[str, Any]:
             why="machinectl starts and supervises dockerd by systemd",
             hint="use a host with systemd",
         )
-    context = Context(spec, facts)
     if args.get("dry_run"):
         if args.get("last"):
-            since = make_plan(host, Context(_spec(args["last"]), facts), PHASES)
+            last = with_others(host, _spec(args["last"]))
+            since = make_plan(host, Context(last, facts), PHASES)
             session.emit({**plan_event(since), "event": "since"})
-        plan = make_plan(host, context, PHASES)
+        plan = make_plan(host, Context(with_others(host, spec), facts), PHASES)
         session.emit(plan_event(plan))
         return {"facts": facts.to_json(), "changed": 0, "held": False, "engine_version": engine_version(host)}
     with apply_lock(session.log, wait=float(args.get("lock_wait", 300)), who=str(args.get("for", ""))):
@@ -146,6 +147,7 @@ def _apply(session: Session, args: Mapping[str, Any]) -> Dict[str, Any]:
             from machinectl_agent.provisioners.upgrade import refresh  # noqa: PLC0415 - seldom
 
             refresh(host, facts, spec, session.log)
+        context = Context(with_others(host, spec), facts)
         changed = apply(work, context, PHASES, session.emit, hold=bool(args.get("hold")))
     result = {"changed": changed or 0, "held": changed is None, "engine_version": engine_version(host)}
     tls = {"ca": host.read(CA) or "", "server": host.read(CERT) or ""}

@@ -209,6 +209,8 @@ class Spec:
     """All that this controller wants; those that it placed earlier and are not among them go."""
     controller: str = ""
     """Who asks: each takes back only what it has brought itself."""
+    wishes: Mapping[str, Any] = field(default_factory=dict)
+    """Controller → what it wants of the engine; filled in by the agent (engine/wishes.py)."""
 
     def to_json(self) -> Dict[str, Any]:
         """The whole document, secrets included: for the wire, never for a log."""
@@ -217,6 +219,7 @@ class Spec:
     def redacted(self) -> Dict[str, Any]:
         """The document without its secrets: for logs, plans and `inspect`."""
         document = self.to_json()
+        document.pop("wishes")
         document["tls"]["server_key"] = "(secret)"
         document["engine"]["options"] = redact_document(dict(self.engine.options))
         document["engine"]["env"] = dict.fromkeys(self.engine.env, "(hidden)")

@@ -101,6 +101,18 @@ def test_a_certificate_for_further_names_keeps_the_others(stores, host):
     assert "DNS:first.example.com" in names
 
 
+def test_each_ones_engine_settings_stay(stores, host):
+    first, second = stores
+    first.run("provision", "--engine-opt", "max-concurrent-downloads=5", "--engine-label", "rack=r1", NAME)
+    second.run("provision", "--engine-label", "zone=z", "--engine-env", "NO_PROXY=registry.lan", NAME)
+    settled(stores, host)
+    both_work(stores, host)
+    labels = json.loads(first.docker(NAME, "info", "-f", "{{json .Labels}}"))
+    assert sorted(labels) == ["rack=r1", "zone=z"]
+    assert "registry.lan" in host.run("cat /etc/docker/machinectl.env").stdout
+    assert json.loads(host.run("cat /etc/docker/daemon.json").stdout)["max-concurrent-downloads"] == 5
+
+
 def test_a_run_killed_between_key_and_certificate_is_mended(stores, host):
     first, second = stores
     key = second.store / "machines" / NAME / "server-key.pem"
@@ -125,6 +137,7 @@ def test_a_store_is_taken_out_again(stores, host):
     assert first.run("trust", "rm", NAME, own["id"], check=False).returncode == 1
     first.run("trust", "rm", "-y", NAME, other["id"])
     both_work(stores[:1], host)
+    assert json.loads(first.docker(NAME, "info", "-f", "{{json .Labels}}")) == ["rack=r1"]
     assert second.docker(NAME, "info", check=False).count("Server Version") == 0
     assert "everything is as it should be" in first.run("provision", NAME).stderr
     refused = second.run("provision", NAME, check=False)

@@ -20,6 +20,8 @@ from machinectl.pki.shared import (
     served_problem,
 )
 from machinectl_agent.engine import certificates as agent
+from machinectl_agent.engine.wishes import identity as identity_of
+from machinectl_agent.engine.wishes import own_wishes, put_together
 from machinectl_agent.problems import Problem
 from machinectl_agent.spec import EngineSpec, Spec, TlsSpec
 
@@ -151,3 +153,49 @@ def test_cas_for_people():
     assert listed[0].name == "machinectl CA a"
     assert listed[0].identity == identity(A[0])
     assert blocks(b"no certificate") == ()
+
+
+def engine_wish(name, known=(), **engine):
+    """What the agent makes of a controller's wish where others have asked for something before."""
+    tls = TlsSpec("CA", "CERT", "KEY")
+    return put_together(Spec("n", EngineSpec(**engine), tls, controller=name), dict(known))
+
+
+def test_what_another_controller_asked_for_stays():
+    a = engine_wish("a", options={"labels": ["rack=r1"], "debug": True}, env={"X": "1"}, version="20.10")
+    assert a.engine == EngineSpec(
+        options={"labels": ["rack=r1"], "debug": True}, env={"X": "1"}, version="20.10"
+    )
+    b = engine_wish("b", a.wishes, options={"labels": ["zone=z"], "registry-mirrors": ["m"]}, env={"Y": "2"})
+    assert b.engine.options == {"labels": ["rack=r1", "zone=z"], "debug": True, "registry-mirrors": ["m"]}
+    assert b.engine.env == {"X": "1", "Y": "2"}
+    assert b.engine.version == "20.10"
+    again = engine_wish(
+        "a", b.wishes, options={"labels": ["rack=r1"], "debug": True}, env={"X": "1"}, version="20.10"
+    )
+    # in turn they want the same, in the same order: nothing changes
+    assert (again.engine, again.wishes) == (b.engine, b.wishes)
+    less = engine_wish("b", again.wishes)
+    assert less.engine == a.engine
+
+
+def test_who_asks_has_its_way_where_two_want_different_things():
+    a = engine_wish("a", options={"labels": ["rack=r1"], "mtu": 1400}, listen="[::]")
+    b = engine_wish("b", a.wishes, options={"labels": ["rack=r2"], "mtu": 1300})
+    assert b.engine.options == {"labels": ["rack=r2"], "mtu": 1300}
+    assert b.engine.listen == "[::]"
+    assert (
+        engine_wish("a", b.wishes, options={"labels": ["rack=r1"], "mtu": 1400}).engine.options["mtu"] == 1400
+    )
+    with pytest.raises(Problem) as caught:
+        engine_wish("b", a.wishes, port=2377)
+    assert caught.value.code == "port-shared"
+
+
+def test_a_take_over_and_a_removal_forget_the_wishes():
+    gone = identity_of(text(B))
+    known = {gone: own_wishes(EngineSpec(options={"debug": True}))}
+    tls = TlsSpec(text(A), "CERT", "KEY", removed=(text(B),))
+    assert put_together(Spec("n", EngineSpec(), tls, controller="a"), known).engine.options == {}
+    over = Spec("n", EngineSpec(), TlsSpec("CA", "CERT", "KEY"), controller="a", take_over=True)
+    assert list(put_together(over, known).wishes) == ["a"]

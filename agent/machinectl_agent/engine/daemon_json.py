@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Dict, Mapping, Optional, Tuple
 
 from machinectl_agent.engine import cluster_store, resolvers, unit
@@ -82,7 +82,7 @@ def parse_record(text: str) -> Record:
     """A record that is gone or torn counts as empty: what is there is then the host's own."""
     try:
         document = json.loads(text)
-        return Record(dict(document["ours"]), dict(document["displaced"]))
+        return Record(dict(document["ours"]), dict(document["displaced"]), dict(document.get("wishes", {})))
     except (ValueError, KeyError, TypeError):
         return Record()
 
@@ -90,7 +90,7 @@ def parse_record(text: str) -> Record:
 def both_records(before: str, after: str) -> str:
     """Pure: a record that holds for daemon.json as it was and as it will be."""
     old, new = parse_record(before), parse_record(after)
-    both = Record(_both(old.ours, new.ours), _both(old.displaced, new.displaced))
+    both = Record(_both(old.ours, new.ours), _both(old.displaced, new.displaced), new.wishes)
     if both == old:
         return before
     return after if both == new else render_record(both)
@@ -110,8 +110,14 @@ def _both(old: Mapping[str, Any], new: Mapping[str, Any]) -> Dict[str, Any]:
     return found
 
 
-def wanted(seen: Seen, engine: EngineSpec, network: Optional[NetworkSpec] = None) -> Wanted:
-    """Pure. Flags of the unit that collide with a key of daemon.json move there with their values."""
+def wanted(
+    seen: Seen,
+    engine: EngineSpec,
+    network: Optional[NetworkSpec] = None,
+    wishes: Optional[Mapping[str, Any]] = None,
+) -> Wanted:
+    """Pure. Flags of the unit that collide with a key of daemon.json move there with their values. `wishes`: what
+    every controller asked for; None or empty: as the record has it."""
     wish = {**_ours(seen, engine), **engine.options}
     if not network.absent if network else seen.upstreams is not None:
         wish["dns"] = resolvers.with_ours(upstreams(seen, engine, network) or seen.servers)
@@ -122,6 +128,7 @@ def wanted(seen: Seen, engine: EngineSpec, network: Optional[NetworkSpec] = None
     # the order of the keys stays as it is on the host: a diff shows what changes and nothing else
     document = {key: document[key] for key in [*seen.document, *document] if key in document}
     text = seen.text if document == seen.document else render_document(document)
+    record = replace(record, wishes=wishes or seen.record.wishes)
     record_text = render_record(record)
     return Wanted(
         document=document,

@@ -48,6 +48,8 @@ class Record:
     """Keys and entries that are there because of us."""
     displaced: Mapping[str, Any] = field(default_factory=dict)
     """The host's own values that ours replaced; they come back when ours are no longer wanted."""
+    wishes: Mapping[str, Any] = field(default_factory=dict)
+    """Controller → what it wants of the engine (engine/wishes.py)."""
 
 
 def merge(now: Mapping[str, Any], record: Record, wanted: Mapping[str, Any]) -> Tuple[Document, Record]:

@@ -38,7 +38,8 @@ class EngineConfigPhase:
         for version in (seen.version, context.spec.engine.version):
             _refuse_removed(_keys(context), version)
         files = seen.files
-        wanted = daemon_json.wanted(files, context.spec.engine, context.spec.network)
+        spec = context.spec
+        wanted = daemon_json.wanted(files, spec.engine, spec.network, spec.wishes)
         after = "" if seen.dockerd else "after install: "
         steps = []
         # before daemon.json what becomes ours, after it what no longer is: a crash in between must not turn our

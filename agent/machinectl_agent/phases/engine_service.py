@@ -64,7 +64,8 @@ class EngineServicePhase:
         pid = int(shown.get("MainPID", "0") or 0)
         running = shown.get("ActiveState") == "active"
         engine = _engine_info() if running else {}
-        wanted = daemon_json.wanted(daemon_json.observe(host), context.spec.engine, context.spec.network)
+        spec = context.spec
+        wanted = daemon_json.wanted(daemon_json.observe(host), spec.engine, spec.network, spec.wishes)
         return Seen(
             unit=shown,
             loaded=loaded.compare(
