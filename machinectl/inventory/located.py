@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from machinectl.errors import InventoryError
+
 
 class Mapping(dict[Any, Any]):
     """A dict as YAML has it; `line_of` says where a key stands."""
@@ -45,6 +47,21 @@ class Vaulted(str):
         made = super().__new__(cls, text)
         made.place = place
         return made
+
+
+class Unsafe(str):
+    """A text that is no template, whatever is in it (`!unsafe`)."""
+
+    __slots__ = ()
+
+
+def vault_refusal(what: str, place: str) -> InventoryError:
+    """Of `what`, which is encrypted and wanted."""
+    return InventoryError(
+        f"{place}: {what} is encrypted with Ansible's vault",
+        why="machinectl does not decrypt vaults",
+        hint="keep the secret in a file outside of the inventory, as `src` of a file with `secret: true`",
+    )
 
 
 def place_of(holder: Any, key: Any) -> str:

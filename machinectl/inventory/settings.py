@@ -13,7 +13,7 @@ from machinectl.errors import InventoryError
 from machinectl.inventory.connection import connection
 from machinectl.inventory.files import file_wishes
 from machinectl.inventory.keys import find_key
-from machinectl.inventory.located import Vaulted, place_of
+from machinectl.inventory.located import Vaulted, place_of, vault_refusal
 from machinectl.inventory.read import Host, Inventory
 from machinectl.inventory.templating import Renderer
 from machinectl.inventory.values import Place, engine_wishes, host_wishes
@@ -64,7 +64,7 @@ def merged(host: Host, renderer: Renderer) -> dict[str, tuple[Any, Place]]:
         if layer is None:
             continue
         if isinstance(layer, Vaulted):
-            raise _vaulted("machinectl", place)
+            raise vault_refusal("`machinectl`", place)
         if not isinstance(layer, dict):
             raise InventoryError(f"{place}: `machinectl` is a mapping of settings, not {layer!r}")
         seen: dict[str, str] = {}
@@ -90,14 +90,6 @@ def _network(settings: dict[str, tuple[Any, Place]]) -> tuple[bool, str]:
             raise InventoryError(f"{place}: `network` has no {unknown.pop()!r}", hint="there is `advertise`")
         return True, str(value.get("advertise", ""))
     return bool(value), ""
-
-
-def _vaulted(name: str, place: str) -> InventoryError:
-    return InventoryError(
-        f"{place}: {name} is encrypted with Ansible's vault",
-        why="machinectl does not decrypt vaults",
-        hint="keep the secret in a file outside of the inventory, as `src` of a file with `secret: true`",
-    )
 
 
 def _all_errors(errors: Sequence[InventoryError]) -> InventoryError:

@@ -11,7 +11,7 @@ from typing import Any
 import yaml
 
 from machinectl.errors import InventoryError
-from machinectl.inventory.located import Mapping, Sequence, Vaulted
+from machinectl.inventory.located import Mapping, Sequence, Unsafe, Vaulted, vault_refusal
 
 _Base: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 VAULT_HEAD = "$ANSIBLE_VAULT"
@@ -74,11 +74,30 @@ def _construct_vault(loader: Any, node: Any) -> Vaulted:
     return Vaulted(loader.construct_scalar(node), f"{loader.file}:{node.start_mark.line + 1}")
 
 
+def _construct_unsafe(loader: Any, node: Any) -> Any:
+    if isinstance(node, yaml.ScalarNode):
+        return Unsafe(loader.construct_scalar(node))
+    (found,) = (_construct_map if isinstance(node, yaml.MappingNode) else _construct_list)(loader, node)
+    return _unsafe(found)
+
+
+def _unsafe(value: Any) -> Any:
+    """All texts in it."""
+    if isinstance(value, str):
+        return Unsafe(value)
+    if isinstance(value, dict):
+        for key, one in value.items():
+            value[key] = _unsafe(one)
+    elif isinstance(value, list):
+        value[:] = [_unsafe(one) for one in value]
+    return value
+
+
 _Loader.add_constructor("tag:yaml.org,2002:map", _construct_map)
 _Loader.add_constructor("tag:yaml.org,2002:seq", _construct_list)
 _Loader.add_constructor("!vault", _construct_vault)
 _Loader.add_constructor("!vault-encrypted", _construct_vault)
-_Loader.add_constructor("!unsafe", lambda loader, node: loader.construct_scalar(node))
+_Loader.add_constructor("!unsafe", _construct_unsafe)
 
 
 def read_text(path: Path) -> str:
@@ -90,11 +109,7 @@ def read_text(path: Path) -> str:
     except OSError as error:
         raise InventoryError(f"{path} can't be read", why=error.strerror or str(error)) from error
     if text.startswith(VAULT_HEAD):
-        raise InventoryError(
-            f"{path} is encrypted with Ansible's vault",
-            why="machinectl does not decrypt vaults",
-            hint="keep secrets in files outside of the inventory, each the `src` of a file with `secret: true`",
-        )
+        raise vault_refusal("this file", f"{path}")
     return text
 
 

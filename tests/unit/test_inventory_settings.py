@@ -211,7 +211,7 @@ def test_templates_see_the_hosts_variables(inventory):
     )["a"]
     assert (wish.ssh.host, wish.ip, wish.engine_port) == ("a.lan", "a.lan", 2403)
     assert wish.engine["options"]["labels"] == ["rack=3", "of=2"]
-    assert wish.files[0].content == b"web {{ inventory_hostname }}.lan\n"
+    assert wish.files[0].content == b"web b.lan\n"
     assert (wish.files[1].content, wish.files[1].mode, wish.files[1].secret) == (
         b"\0\xff{{ no }}",
         0o600,
