@@ -15,7 +15,7 @@ from typing import Any
 
 from machinectl.errors import MachinectlError
 from machinectl.model import Machine
-from machinectl.pki.sealed import SealBroken, unseal
+from machinectl.pki.sealed import SealBroken, is_sealed, unseal
 from machinectl.store import records
 from machinectl.store.migrations import migrate
 
@@ -34,12 +34,7 @@ AUTHORITY = ("ca.pem", "cert.pem", "key.pem")
 
 def open_export(source: Path, passphrase: str) -> dict[str, Any]:
     """The document, checked. Raises `MachinectlError`, one for all that can be wrong with the content."""
-    try:
-        if source.stat().st_size > LARGEST:
-            raise MachinectlError(f"{source} is too large to be an exported machine")
-        content = source.read_bytes()
-    except OSError as error:
-        raise MachinectlError(f"{source} can't be read", why=error.strerror or str(error)) from error
+    content = check_sealed(source)
     try:
         document: dict[str, Any] = json.loads(unseal(content, passphrase))
     except SealBroken as error:
@@ -60,6 +55,22 @@ def open_export(source: Path, passphrase: str) -> dict[str, Any]:
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise MachinectlError(f"{source} holds no machine", why=f"{type(error).__name__}: {error}") from error
     return document
+
+
+def check_sealed(source: Path) -> bytes:
+    """The file's content. Raises `MachinectlError` where it is none that `export` has made."""
+    try:
+        if source.stat().st_size > LARGEST:
+            raise MachinectlError(f"{source} is too large to be an exported machine")
+        content = source.read_bytes()
+    except OSError as error:
+        raise MachinectlError(f"{source} can't be read", why=error.strerror or str(error)) from error
+    if not is_sealed(content):
+        raise MachinectlError(
+            f"{source} can't be opened: it is no file that `machinectl export` has made",
+            problem="seal-unknown",
+        )
+    return content
 
 
 def _check(document: Mapping[str, Any]) -> None:

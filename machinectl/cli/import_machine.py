@@ -75,10 +75,13 @@ def _import_docker_machine(args: argparse.Namespace) -> int:
 
 
 def _import_files(args: argparse.Namespace) -> int:
-    from machinectl.actions.import_machine import import_machine  # noqa: PLC0415 - --help must not wait for it
+    from machinectl.actions.exported import check_sealed  # noqa: PLC0415 - --help must not wait for it
+    from machinectl.actions.import_machine import import_machine  # noqa: PLC0415
     from machinectl.store.store import Store  # noqa: PLC0415
 
     store = Store(args.storage_path)
+    for source in args.sources:  # before anybody types a passphrase
+        check_sealed(Path(source).expanduser())
     secret = passphrase(args, new=False)
     failed = []
     for source in args.sources:

@@ -36,7 +36,9 @@ def passphrase(args: argparse.Namespace, *, new: bool) -> str:
         found = lines[0] if lines else ""
     else:
         found = os.environ.get(VARIABLE) or _ask(new=new)
-    if not found or (new and len(found) < SHORTEST):
+    if not found:
+        raise UsageError("the passphrase is empty")
+    if new and len(found) < SHORTEST:
         raise UsageError(
             "the passphrase is too short", hint=f"at least {SHORTEST} characters; several words are best"
         )

@@ -51,10 +51,15 @@ def seal(content: bytes, passphrase: str) -> bytes:
     return head + ChaCha20Poly1305(key).encrypt(nonce, content, head)
 
 
+def is_sealed(content: bytes) -> bool:
+    """Whether it looks like what `seal` makes, of any version."""
+    return content.startswith(_FIRST)
+
+
 def unseal(sealed: bytes, passphrase: str) -> bytes:
     """The reverse. Raises `SealBroken`; `MachinectlError` for what was never sealed, or by a newer version."""
     first, _, rest = sealed.partition(b"\n")
-    if not first.startswith(_FIRST):
+    if not is_sealed(first):
         raise MachinectlError("it is no file that `machinectl export` has made", problem="seal-unknown")
     if first != _FIRST + b"%d" % VERSION:
         raise MachinectlError(

@@ -95,7 +95,7 @@ TABLE: Tuple[Option, ...] = (
         "pool for new networks, `base=10.10.0.0/16,size=24`",
     ),
     _reload("live-restore", "live-restore", FLAG),
-    # proxies: daemon.json has an object since Engine 23; before that the environment is the only way
+    # see OURS
     Option("http-proxy", "http-proxy", TEXT),
     Option("https-proxy", "https-proxy", TEXT),
     Option("no-proxy", "no-proxy", TEXT),
@@ -186,6 +186,10 @@ OURS = {
     "tlskey": "machinectl sets up mutual TLS itself",
     "pidfile": "systemd and the agent find dockerd by its unit",
     "validate": "it is no setting; every new daemon.json is validated anyway",
+    # daemon.json has them inside of `proxies`, since Engine 23 only, and ignores them outside without a word
+    "http-proxy": "with every engine: --engine-env HTTP_PROXY=URL, or `config set NAME HTTP_PROXY=URL`",
+    "https-proxy": "with every engine: --engine-env HTTPS_PROXY=URL, or `config set NAME HTTPS_PROXY=URL`",
+    "no-proxy": "with every engine: --engine-env NO_PROXY=HOSTS, or `config set NAME NO_PROXY=HOSTS`",
 }
 """Keys that a user can't set, and why."""
 
