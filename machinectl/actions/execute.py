@@ -47,15 +47,15 @@ def execute(
     `within`: seconds for each machine, connecting apart, which has 15 s. A command that is over its time, and
     all of them after Ctrl-C, are ended on their hosts.
     """
-    machines = {name: store.load(name) for name in names}
     running: set[Connection] = set()
     guard = threading.Lock()
     wrapped = render_attended(command)
 
     def one(name: str) -> Ran:
         began = time.monotonic()
+        machine = store.load(name)  # here: a damaged record is its own machine's failure
         with open_connection(
-            machines[name].ssh,
+            machine.ssh,
             machine=name,
             known_hosts=store.known_hosts,
             become=become,

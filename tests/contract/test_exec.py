@@ -97,6 +97,13 @@ def test_some_fail(call):
     assert (status, out, err) == (1, "", "error: web1: exit status 1\n")
 
 
+def test_a_damaged_record_hides_no_other_machine(call, store):
+    (store.folder("dead") / "config.json").write_text("{")
+    status, out, err = call("exec", "all", "--", "echo ok")
+    assert (status, len(out.splitlines())) == (3, 3)
+    assert "dead: " in err and "is damaged" in err
+
+
 def test_json(call):
     status, out, err = call("exec", "--output", "json", "web1", "dead", "--", "printf ab; echo c >&2; exit 4")
     assert status == 3
