@@ -19,7 +19,7 @@ COMMANDS: tuple[tuple[str, str, str, bool], ...] = (
     ("agent", "machinectl.cli.agent", "the agent on a machine: status, logs, upgrade", False),
     ("apply", "machinectl.cli.apply", "make machines what an inventory says", False),
     ("completion", "machinectl.cli.completion", "print a shell's completion script: bash, zsh, fish", False),
-    ("config", "machinectl.cli.config", "print the docker client's options for a machine", True),
+    ("config", "machinectl.cli.config", "print docker client options; set, get, unset daemon options", True),
     ("context", "machinectl.cli.context", "entries of `docker context` for machines: add, rm, ls", False),
     ("create", "machinectl.cli.create", "turn a host that you can SSH to into a Docker host", False),
     ("dns", "machinectl.cli.dns", "what a name means in the networks of all machines: lookup", False),
