@@ -98,7 +98,11 @@ def admit(present: Machine | None, wanted: Machine, others: Iterable[Machine]) -
     if present.ip != wanted.ip:
         differing.insert(0, f"address (it is {present.ip})")
     if differing:
-        way = f"set-ip {wanted.name} {wanted.ip}" if present.ip != wanted.ip else f"provision {wanted.name} [flags]"
+        way = (
+            f"set-ip {wanted.name} {wanted.ip}"
+            if present.ip != wanted.ip
+            else f"provision {wanted.name} [flags]"
+        )
         raise MachineExists(
             f'Docker machine "{wanted.name}" already exists',
             why=f"with another {', '.join(differing)}",
