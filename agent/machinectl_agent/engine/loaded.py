@@ -94,7 +94,9 @@ def gone_lists(host: Host) -> Sequence[str]:
     record = _read(host)
     before = record["document"] if record else {}
     after = parse_document(daemon_json.FILE, host.read(daemon_json.FILE) or "")
-    return [key for key, value in before.items() if isinstance(value, list) and key not in after and reloads(key)]
+    return [
+        key for key, value in before.items() if isinstance(value, list) and key not in after and reloads(key)
+    ]
 
 
 def settle(host: Host, pid: int) -> None:
