@@ -10,6 +10,7 @@ import socket
 import threading
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
@@ -51,14 +52,14 @@ class Service:
         self.path = str(folder / "plugin.sock")
         self.kv = KvMemory(space)
         self.fabric = Fabric()
-        self.detached = []
+        self.detached: list[tuple[str, str]] = []
         self.said = io.StringIO()
         layout = Layout()
         journal = Journal(self.said)
         view = View(layout)
         registry = Registry(self.kv, layout, "m1", patience=0.2)
         ledger = Ledger(str(folder / "ledger.json"))
-        self.core = SimpleNamespace(
+        self.core: Any = SimpleNamespace(
             settings=SimpleNamespace(id="m1", name="node1"),
             journal=journal,
             layout=layout,
@@ -75,7 +76,11 @@ class Service:
             detach=lambda network, endpoint: self.detached.append((network, endpoint)),
             record=ledger.network,
         )
-        self.plugin = Plugin(bound_socket(self.path), calls(Driver(self.core), Ipam(self.core)), journal)
+        self.plugin = Plugin(
+            bound_socket(self.path),
+            calls(Driver(cast("Any", self.core)), Ipam(cast("Any", self.core))),
+            journal,
+        )
         # as Plugin.start, and quick to end
         threading.Thread(target=self.plugin.serve_forever, args=(0.005,), daemon=True).start()
 

@@ -73,7 +73,7 @@ def test_containers_and_networks_made_since_the_copy_are_back(cluster, tmp_path)
     controller.run("etcd", "restore", "--yes", tmp_path / "etcd.db")
 
     # at once: nobody gets an address that somebody has
-    made = {}
+    made: dict[str, object] = {}
     for number in (0, 1, 0, 1):
         name = f"next{len(made)}"
         # pings go on meanwhile

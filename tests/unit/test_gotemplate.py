@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -181,7 +183,8 @@ def test_no_template_is_a_traceback(pieces, space):
             nodes = parse_template(text)
         except TemplateError:
             continue
-        for render, value in ((render_template, DOT), (render_header, TITLES)):
+        pairs: list[tuple[Callable[..., str], object]] = [(render_template, DOT), (render_header, TITLES)]
+        for render, value in pairs:
             try:
                 assert isinstance(render(nodes, value), str)
             except TemplateError:

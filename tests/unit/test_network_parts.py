@@ -9,6 +9,7 @@ import socket
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -309,7 +310,7 @@ class TestWhereabouts:
 
         monkeypatch.setattr(Whereabouts, "_ask", ask)
         made = Whereabouts(self.settings(tmp_path, **more), Journal(io.StringIO()))
-        used = []
+        used: list[object] = []
         made.use, made.put = used.append, made.take
         return made, used
 
@@ -403,7 +404,8 @@ class TestSettling:
         machine = KeyValue(layout.machine("m1"), encode(MachineRecord("m1", "a", "10.0.0.1")))
         view.apply(Snapshot(layout.machines, 9, (machine,), 1))
         view.apply(Change(layout.alives, layout.alive("m1"), b"", 9))
-        registry, undone = self.Registry(view), []
+        registry: Any = self.Registry(view)
+        undone: list[object] = []
         settling = Settling(view, registry, patience=0.2)
         assert settling.ask(registry.claim, undone.append) == "10.77.1.1/24"
         # etcd is another one already, and the watch has not seen it
