@@ -115,6 +115,7 @@ def _apply(session: Session, args: Mapping[str, Any]) -> Dict[str, Any]:
     spec of the last apply, whose plan tells what has been changed on the host since), for (who runs the
     controller) → facts, changed, held, engine_version, stopped (by whose wish dockerd is down; empty: it runs), tls
     (ca and server: the PEM files that dockerd has)."""
+    from machinectl_agent.engine.applied import owners_changes, remember  # noqa: PLC0415
     from machinectl_agent.engine.daemon_json import CA, CERT  # noqa: PLC0415 - `facts` needs none of it
     from machinectl_agent.engine.stopped import whose_wish  # noqa: PLC0415
     from machinectl_agent.engine.wishes import with_others  # noqa: PLC0415
@@ -137,7 +138,8 @@ def _apply(session: Session, args: Mapping[str, Any]) -> Dict[str, Any]:
         if args.get("last"):
             last = with_others(host, _spec(args["last"]))
             since = make_plan(host, Context(last, facts), PHASES)
-            session.emit({**plan_event(since), "event": "since"})
+            steps = plan_event(since)["steps"] + owners_changes(host, last.engine, last.network)
+            session.emit({"event": "since", "steps": steps})
         plan = make_plan(host, Context(with_others(host, spec), facts), PHASES)
         session.emit(plan_event(plan))
         return {"facts": facts.to_json(), "changed": 0, "held": False, "engine_version": engine_version(host)}
@@ -149,6 +151,8 @@ def _apply(session: Session, args: Mapping[str, Any]) -> Dict[str, Any]:
             refresh(host, facts, spec, session.log)
         context = Context(with_others(host, spec), facts)
         changed = apply(work, context, PHASES, session.emit, hold=bool(args.get("hold")))
+        if changed is not None:
+            remember(host)
     result = {"changed": changed or 0, "held": changed is None, "engine_version": engine_version(host)}
     tls = {"ca": host.read(CA) or "", "server": host.read(CERT) or ""}
     return {"facts": facts.to_json(), "stopped": whose_wish(host), "tls": tls, **result}

@@ -18,7 +18,7 @@ EXAMPLES = """examples:
   machinectl drift --diff -i inventories/lab 'web*'
   machinectl drift node1                          # no inventory: against what create and provision asked for
 
-Only what machinectl brings is compared. Keys of daemon.json and files that the host's owner adds are theirs and stay.
+What machinectl brings is compared, and daemon.json as a whole. Keys that the host's owner adds are theirs and stay.
 Exit status with --exit-code: 0 nothing has changed, 2 something has.
 """
 

@@ -146,6 +146,17 @@ def test_drift_tells_who_wins(run, applied, controller):
     assert controller.run("drift", "ap1").stdout.startswith("1 machine: nothing changed")
 
 
+def test_drift_tells_what_the_owner_of_the_host_has_added(run, applied):
+    applied[0].run("sed -i '1a \\    \"max-download-attempts\": 3,' /etc/docker/daemon.json")
+    found = run("drift", "--diff").stdout
+    assert "ap1: /etc/docker/daemon.json: the host's owner has changed max-download-attempts" in found
+    assert "the host wins: what machinectl has not brought is its owner's" in found
+    assert '+    "max-download-attempts": 3' in found
+    run("apply", "--yes")
+    assert run("drift", "--exit-code").returncode == 0
+    assert '"max-download-attempts": 3' in applied[0].run("cat /etc/docker/daemon.json").stdout
+
+
 def test_a_restart_goes_on_in_batches_and_stops_at_the_first_sick_machine(
     run, repository, applied, controller
 ):

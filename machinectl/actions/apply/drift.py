@@ -30,6 +30,8 @@ class Drift:
 
 
 def _verdict(step: Mapping[str, Any], next_one: Mapping[str, Any] | None) -> str:
+    if step.get("owner"):
+        return "the host wins: what machinectl has not brought is its owner's"
     if next_one is None:
         return "the host wins: the inventory agrees with it, apply leaves it"
     if next_one.get("diff") == step.get("diff") and next_one["title"] == step["title"]:
