@@ -169,6 +169,39 @@ def test_a_foreign_forward_policy_is_named(cluster, first):
         assert cluster.works(cluster.names[0], "exec c0 ping -c 1 -W 2 c1")
 
 
+STRICT = """table inet fault {
+    chain c {
+        type filter hook input priority 0; policy drop;
+        ct state established,related accept
+        iifname "lo" accept
+        meta l4proto { tcp, icmp } accept
+        udp dport 4789 accept
+    }
+}
+"""
+
+
+def test_an_input_policy_that_drops_containers_questions(cluster, first):
+    """Containers in Docker's own networks are concerned, those in ours are not."""
+
+    def waits():
+        words = "run --rm busybox nslookup example.org 169.254.77.53"
+        done = cluster.docker(cluster.names[0], words, check=False)
+        return "timed out" in done.stdout + done.stderr
+
+    assert not waits()
+    first.run("nft -f -", stdin=STRICT)
+    try:
+        assert "dns: inet fault c drops what containers ask 169.254.77.53" in said(cluster)
+        assert waits()
+        assert cluster.works(cluster.names[0], "run --rm --network demo busybox ping -c 1 -W 2 c1")
+        first.run("nft 'add rule inet fault c ip daddr 169.254.77.53 udp dport 53 accept'")
+        assert "drops what containers ask" not in said(cluster)
+        assert not waits()
+    finally:
+        first.run("nft delete table inet fault")
+
+
 def test_flushed_rules_under_a_drop_policy(cluster, first):
     first.run("iptables -P FORWARD DROP && iptables -F FORWARD")
     try:

@@ -7,7 +7,17 @@ import json
 
 import pytest
 
-from machinectl_agent.network.doctor import dns, docker, etcd, firewall, leaks, members, reach, rules
+from machinectl_agent.network.doctor import (
+    dns,
+    docker,
+    etcd,
+    firewall,
+    leaks,
+    members,
+    questions,
+    reach,
+    rules,
+)
 from machinectl_agent.network.doctor.examine import mark_fixed
 from machinectl_agent.network.doctor.expiry import not_after
 from machinectl_agent.network.doctor.finding import Finding
@@ -198,6 +208,52 @@ def test_forward_chains_that_close_the_way_out():
     first = ":FORWARD ACCEPT [0:0]\n-A FORWARD -i docker_gwbridge -j DROP\n-A FORWARD -j DOCKER-USER\n"
     assert "drops what containers send" in said(rules.parse_save("ip", first))[0]
     assert said(rules.parse_nft(nft("inet", "mine", "fwd", "forward", "accept"))) == []
+
+
+UFW = """*filter
+:INPUT DROP [0:0]
+:ufw-before-input - [0:0]
+:ufw-user-input - [0:0]
+-A INPUT -j ufw-before-input
+-A ufw-before-input -i lo -j ACCEPT
+-A ufw-before-input -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT
+-A ufw-before-input -p udp -m udp --sport 67 --dport 68 -j ACCEPT
+-A ufw-before-input -d 224.0.0.251/32 -p udp -m udp --dport 5353 -j ACCEPT
+-A ufw-before-input -j ufw-user-input
+-A ufw-user-input -p tcp -m tcp --dport 22 -j ACCEPT
+-A ufw-user-input -p udp -m udp --dport 4789 -j ACCEPT
+"""
+
+
+@pytest.mark.parametrize(
+    ("more", "is_closed"),
+    [
+        ("", True),
+        ("-A ufw-user-input -p udp -m udp --dport 53 -j ACCEPT", False),
+        ("-A ufw-user-input -d 169.254.77.53/32 -p udp -m udp --dport 53 -j ACCEPT", False),
+        ("-A ufw-user-input -i docker0 -j ACCEPT", False),
+        ("-A ufw-user-input -p udp -j ACCEPT", False),
+        ("-A ufw-user-input -p tcp -m tcp --dport 53 -j ACCEPT", True),
+        ("-A INPUT -j ACCEPT", False),
+    ],
+)
+def test_a_firewall_that_drops_containers_questions(more, is_closed):
+    found = list(questions.judge(rules.parse_save("ip", UFW + more)))
+    assert [one.subject for one in found] == ["dns"] * is_closed
+    assert all("ip filter INPUT drops" in one.what and "--dport 53" in one.hint for one in found)
+
+
+def test_other_chains_and_policies_drop_no_question():
+    assert list(questions.judge(rules.parse_save("ip", ":INPUT ACCEPT [0:0]\n:FORWARD DROP [0:0]\n"))) == []
+    dropping = ":INPUT ACCEPT [0:0]\n-A INPUT -i lo -j ACCEPT\n-A INPUT -j DROP\n-A INPUT -p udp -j ACCEPT\n"
+    assert len(list(questions.judge(rules.parse_save("ip", dropping)))) == 1
+    closed = rules.parse_nft(nft("inet", "mine", "in", "input", "drop"))
+    assert len(list(questions.judge(closed))) == 1
+    opened = rules.parse_nft(nft("inet", "mine", "in", "input", "drop", [PORT, {"accept": None}]))
+    assert len(list(questions.judge(opened))) == 1, "that is VXLAN's port"
+    # a chain that jumps to itself by another ends
+    loop = ":INPUT DROP [0:0]\n:a - [0:0]\n:b - [0:0]\n-A INPUT -j a\n-A a -j b\n-A b -j a\n"
+    assert len(list(questions.judge(rules.parse_save("ip", loop)))) == 1
 
 
 def test_what_a_reconcile_ended_is_marked():

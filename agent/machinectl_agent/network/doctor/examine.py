@@ -16,6 +16,7 @@ from machinectl_agent.network.doctor.firewall import check_firewall
 from machinectl_agent.network.doctor.kernel import check_kernel
 from machinectl_agent.network.doctor.leaks import check_leaks
 from machinectl_agent.network.doctor.members import check_members
+from machinectl_agent.network.doctor.questions import check_questions
 from machinectl_agent.network.doctor.reach import check_reach
 
 Check = Callable[[Case], Iterable[Finding]]
@@ -28,6 +29,7 @@ CHECKS: Tuple[Tuple[str, Check], ...] = (
     ("leaks", check_leaks),
     ("docker", check_docker),
     ("firewall", check_firewall),
+    ("questions", check_questions),
     ("dns", check_dns),
 )
 """Name and check: what everything hangs on first. All but `reach` and `dns` take milliseconds."""

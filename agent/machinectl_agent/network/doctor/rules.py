@@ -1,4 +1,5 @@
-"""What the host's packet filters say, as far as it matters here: base chains that drop, and who would be hit.
+"""What the host's packet filters say, as far as it matters here: base chains that drop, who would be hit, and the
+chains that those jump to.
 
 `nft -j list ruleset` (libnftables-json(5)) shows iptables-nft's chains as well; where there is no nft,
 `iptables-save` is read. Deciding what a whole ruleset does is the kernel's business: only plain cases are named.
@@ -19,12 +20,12 @@ DEADLINE = 5.0
 
 @dataclass
 class Chain:
-    """A base chain: one that the kernel itself calls."""
+    """A base chain, which the kernel itself calls, or one that others jump to."""
 
     table: str
     name: str
     hook: str
-    """`input` or `forward`."""
+    """`input` or `forward`; empty: it is no base chain."""
     drops: bool
     """Its policy."""
     rules: List[Tuple[str, str]] = field(default_factory=list)
@@ -61,7 +62,7 @@ def closing(chains: List[Chain], port: int) -> List[str]:
 
 
 def parse_nft(text: str) -> List[Chain]:
-    """Pure: `nft -j list ruleset` → base chains of the hooks input and forward, filters only."""
+    """Pure: `nft -j list ruleset` → base chains of the hooks input and forward, filters only, and plain chains."""
     chains: Dict[Tuple[str, str, str], Chain] = {}
     try:
         entries: List[Dict[str, Any]] = json.loads(text)["nftables"]
@@ -69,10 +70,11 @@ def parse_nft(text: str) -> List[Chain]:
         return []
     for entry in entries:
         one = entry.get("chain")
-        if one and one.get("hook") in ("input", "forward") and one.get("type") == "filter":
+        hook = one.get("hook", "") if one else None
+        if one and (not hook or (hook in ("input", "forward") and one.get("type") == "filter")):
             key = (one["family"], one["table"], one["name"])
             chains[key] = Chain(
-                f"{one['family']} {one['table']}", one["name"], one["hook"], one.get("policy") == "drop"
+                f"{one['family']} {one['table']}", one["name"], hook or "", one.get("policy") == "drop"
             )
     for entry in entries:
         rule = entry.get("rule")
@@ -87,9 +89,10 @@ def parse_save(family: str, text: str) -> List[Chain]:
     chains: Dict[str, Chain] = {}
     for line in text.splitlines():
         words = line.split()
-        if line.startswith((":INPUT ", ":FORWARD ")):
+        if line.startswith(":") and not line.startswith(":OUTPUT "):
             name = words[0][1:]
-            chains[name] = Chain(f"{family} filter", name, name.lower(), words[1] == "DROP")
+            hook = name.lower() if name in ("INPUT", "FORWARD") else ""
+            chains[name] = Chain(f"{family} filter", name, hook, words[1] == "DROP")
         elif words[:1] == ["-A"] and words[1] in chains and "-j" in words:
             target = words[words.index("-j") + 1]
             verdict = target.lower() if target in ("ACCEPT", "DROP", "REJECT") else f"jump {target}"
