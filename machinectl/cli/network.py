@@ -108,10 +108,17 @@ def run(args: argparse.Namespace) -> int:
 def _join(args: argparse.Namespace, store: Store) -> int:
     names = list(dict.fromkeys(args.names))
     become = ask_become(args)
+    from machinectl.errors import UsageError  # noqa: PLC0415 - as in create
+
     if args.driver == "overlay":
         from machinectl.actions.etcd.access import endpoints  # noqa: PLC0415
         from machinectl.actions.network.classic import join_classic  # noqa: PLC0415
 
+        if args.pool or args.pool_size:
+            raise UsageError(
+                "--pool and --pool-size are not for --driver overlay",
+                hint="Docker's own are the engine's option default-address-pools",
+            )
         join_classic(
             store,
             names,
@@ -124,7 +131,16 @@ def _join(args: argparse.Namespace, store: Store) -> int:
         return 0
     from machinectl.actions.network.join import join  # noqa: PLC0415
 
-    join(store, names, advertise=args.advertise, become=become, quiet=args.quiet, dry_run=args.dry_run)
+    join(
+        store,
+        names,
+        advertise=args.advertise,
+        pools=args.pool,
+        pool_size=args.pool_size,
+        become=become,
+        quiet=args.quiet,
+        dry_run=args.dry_run,
+    )
     return 0
 
 

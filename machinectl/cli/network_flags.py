@@ -12,6 +12,7 @@ JOIN = """examples:
   machinectl network join node1 node2
   machinectl network join --advertise eth1 node1 node2       # peers' packets go to that interface's address
   machinectl network join --advertise 10.0.0.11 node1
+  machinectl network join --pool 10.88.0.0/16 --pool-size 26 node1 node2
   machinectl network join --dry-run node1
 
 dockerd is restarted once, for its DNS server; running containers live on, and find names of other machines
@@ -59,8 +60,28 @@ def add_join(verbs: Verbs) -> None:
         metavar="IP|INTERFACE",
         help="where the other machines' packets go (default: the address that leads to etcd)",
     )
+    parser.add_argument(
+        "--pool",
+        action="append",
+        default=[],
+        metavar="CIDR",
+        help="where subnets are chosen from (default: 10.77.0.0/16 and fd77:6d63:746c::/48)",
+    )
+    parser.add_argument(
+        "--pool-size",
+        type=_pool_size,
+        default=0,
+        metavar="LENGTH",
+        help="prefix length of a chosen IPv4 subnet, 8 to 29 (default: 24)",
+    )
     _driver(parser)
     parser.add_argument("--dry-run", action="store_true", help="print the plan and change nothing")
+
+
+def _pool_size(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and 8 <= int(text) <= 29):
+        raise argparse.ArgumentTypeError(f"a number from 8 to 29 is wanted, not {text!r}")
+    return int(text)
 
 
 def add_create(verbs: Verbs) -> None:

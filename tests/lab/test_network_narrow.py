@@ -25,7 +25,8 @@ def cluster(make_host, new_controller, busybox, lab):
         out, err = one.communicate(timeout=400)
         assert one.returncode == 0, out + err
     controller.run("etcd", "deploy", "--v2", hosts[0].name, timeout=400)
-    controller.run("network", "join", *(one.name for one in hosts), timeout=400)
+    pool = ("--pool", "10.88.0.0/16", "--pool-size", "26")
+    controller.run("network", "join", *pool, *(one.name for one in hosts), timeout=400)
     for one in hosts:
         import_image(one, busybox)
     cluster = Cluster(controller, hosts)
@@ -82,6 +83,17 @@ def test_containers_have_what_the_underlay_leaves(cluster):
         assert cluster.works(name, f"exec c{one} ping -c 1 -W 2 -s 1322 c{other}")
         sends(cluster, one, other)
     until(lambda: not any(findings(cluster, number) for number in (0, 1)), 20.0, 0.5)
+
+
+def test_subnets_are_of_the_pool_that_was_given(cluster):
+    found = json.loads(cluster.docker(cluster.names[1], "network inspect demo"))[0]["IPAM"]["Config"]
+    assert found[0]["Subnet"] == "10.88.0.0/26"
+    cluster.docker(cluster.names[0], "network create -d machinectl --ipam-driver machinectl chosen")
+    found = json.loads(cluster.docker(cluster.names[0], "network inspect chosen"))[0]["IPAM"]["Config"]
+    assert found[0]["Subnet"] == "10.88.0.64/26"
+    cluster.controller.run("network", "rm", "chosen")
+    # kept by a join that says nothing of it
+    assert "network.json" not in cluster.controller.run("network", "join", "--dry-run", *cluster.names).stdout
 
 
 def test_names_and_ports_on_the_oldest_engine(cluster):

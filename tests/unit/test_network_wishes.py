@@ -10,10 +10,12 @@ import pytest
 
 from machinectl.actions.network import networks
 from machinectl.actions.network.doctor import render_findings
+from machinectl.actions.network.membership import check_pools, joining
 from machinectl.actions.network.wishes import LONGEST, make_wish, match_machines
 from machinectl.cli import dns, network
 from machinectl.cli.main import main
 from machinectl.errors import UsageError
+from machinectl.model import Machine, SshAddress
 from machinectl.remote.daemon_client import render_dial
 
 RECORD: dict[str, Any] = {
@@ -214,3 +216,50 @@ def test_findings_say_what_why_and_what_to_do():
 def test_the_other_socket_is_dialled():
     assert render_dial("/opt/a", "network").endswith("dial-stdio network'")
     assert render_dial("/opt/a").endswith("dial-stdio'")
+
+
+class TestPools:
+    """`network join --pool`."""
+
+    def test_they_are_kept_until_others_are_given(self):
+        machine = Machine("a", "10.0.0.1", SshAddress("10.0.0.1"))
+        first = joining(machine, pools=check_pools(["10.88.0.0/16", "fd88::/48"], 26), pool_size=26)
+        assert first.network["pools"] == ["10.88.0.0/16", "fd88::/48"]
+        again = joining(first, "10.0.0.9")
+        assert (again.network["pools"], again.network["pool_size"]) == (first.network["pools"], 26)
+        assert joining(first, pools=["10.89.0.0/16"]).network["pools"] == ["10.89.0.0/16"]
+        assert "pools" not in joining(machine).network
+
+    @pytest.mark.parametrize(
+        ("pools", "size", "said"),
+        [
+            (["10.88.0.1/16"], 0, "no network"),
+            (["nonsense"], 0, "no network"),
+            (["10.88.0.0/25"], 0, "smaller than a subnet of /24"),
+            (["10.88.0.0/25"], 24, "smaller than a subnet of /24"),
+            (["fd88::/65"], 26, "smaller than a subnet of /64"),
+            (["10.88.0.0/16", "10.88.1.0/24"], 0, "overlaps"),
+        ],
+    )
+    def test_nonsense_is_refused(self, pools, size, said):
+        with pytest.raises(UsageError) as caught:
+            check_pools(pools, size)
+        assert said in caught.value.what
+
+    @pytest.mark.parametrize("words", [("--pool-size", "7"), ("--pool-size", "30"), ("--pool-size", "x")])
+    def test_a_wrong_size_ends_with_status_2(self, tmp_path, words, capsys):
+        with pytest.raises(SystemExit) as ended:
+            main(["--storage-path", str(tmp_path), "network", "join", *words, "a"])
+        assert ended.value.code == 2
+        assert "8 to 29" in capsys.readouterr().err
+
+    @pytest.mark.parametrize(
+        "words",
+        [
+            ("-d", "overlay", "--pool", "10.0.0.0/8"),
+            ("-d", "overlay", "--pool-size", "24"),
+        ],
+    )
+    def test_flags_of_the_other_driver_are_refused(self, tmp_path, words, capsys):
+        assert main(["--storage-path", str(tmp_path), "network", "join", *words, "a"]) == 2
+        assert "--driver overlay" in capsys.readouterr().err

@@ -7,7 +7,13 @@ from collections.abc import Callable, Sequence
 
 from machinectl.actions.converge import Options, converge, preview
 from machinectl.actions.fleet import on_each, raise_failures
-from machinectl.actions.network.membership import carry_out, check_advertise, joining, leaving
+from machinectl.actions.network.membership import (
+    carry_out,
+    check_advertise,
+    check_pools,
+    joining,
+    leaving,
+)
 from machinectl.actions.report import Report
 from machinectl.actions.wishes import resumed
 from machinectl.model import Machine
@@ -20,17 +26,28 @@ def join(
     names: Sequence[str],
     *,
     advertise: str = "",
+    pools: Sequence[str] = (),
+    pool_size: int = 0,
     become: Become,
     quiet: bool = False,
     dry_run: bool = False,
 ) -> None:
-    """`advertise`: the address, or the interface, that other machines' packets go to. Raises `UsageError` before
-    anything changes, the error of the one machine, or `SomeMachinesFailed`."""
+    """`advertise`: the address, or the interface, that other machines' packets go to. `pools`: CIDRs that subnets of
+    prefix length `pool_size` are chosen from. What is not given stays as it was. Raises `UsageError` before anything
+    changes, the error of the one machine, or `SomeMachinesFailed`."""
     from machinectl.actions.etcd.access import endpoints  # noqa: PLC0415 - only here
 
     check_advertise(names, advertise)
+    pools = check_pools(pools, pool_size)
     endpoints(store)  # no etcd is one error, not one for each machine
-    _each(store, names, lambda one: joining(one, advertise), become, quiet=quiet, dry_run=dry_run)
+    _each(
+        store,
+        names,
+        lambda one: joining(one, advertise, pools, pool_size),
+        become,
+        quiet=quiet,
+        dry_run=dry_run,
+    )
 
 
 def leave(

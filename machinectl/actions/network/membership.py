@@ -6,6 +6,7 @@ id in the store ─► certificate for etcd ─► agent: units, daemon.json's D
 from __future__ import annotations
 
 import dataclasses
+import ipaddress
 import secrets
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -50,6 +51,8 @@ def network_spec(store: Store, machine: Machine) -> NetworkSpec | None:
         ca=ca,
         cert=cert,
         key=key,
+        pools=tuple(wish.get("pools", ())),
+        pool_size=int(wish.get("pool_size", NetworkSpec.pool_size)),
     )
 
 
@@ -62,11 +65,39 @@ def settled(machine: Machine) -> Machine:
     return dataclasses.replace(machine, network={**kept, "state": after})
 
 
-def joining(machine: Machine, advertise: str = "") -> Machine:
-    """With the wish to join; the id is minted where there is none yet."""
+def joining(machine: Machine, advertise: str = "", pools: Sequence[str] = (), pool_size: int = 0) -> Machine:
+    """With the wish to join; the id is minted where there is none yet. What is not given stays as it was."""
     present = machine.network
     wish = {**present, "id": present.get("id") or secrets.token_hex(8), "state": "joining"}
+    if pools:
+        wish["pools"] = list(pools)
+    if pool_size:
+        wish["pool_size"] = pool_size
     return dataclasses.replace(machine, network={**wish, "vtep": advertise or present.get("vtep", "")})
+
+
+def check_pools(pools: Sequence[str], pool_size: int) -> tuple[str, ...]:
+    """In their canonical form. Raises `UsageError` for what no subnet can be chosen from."""
+    found = []
+    for text in pools:
+        try:
+            net = ipaddress.ip_network(text)
+        except ValueError as error:
+            raise UsageError(
+                f"--pool {text}: no network", why=str(error), hint="as in --pool 10.88.0.0/16"
+            ) from None
+        size = 64 if net.version == 6 else pool_size or NetworkSpec.pool_size
+        if net.prefixlen > size:
+            raise UsageError(
+                f"--pool {net}: smaller than a subnet of /{size}",
+                hint="a wider --pool" if net.version == 6 else "a wider --pool, or a larger --pool-size",
+            )
+        found.append(net)
+    for index, net in enumerate(found):
+        for other in found[:index]:
+            if net.version == other.version and net.overlaps(other):
+                raise UsageError(f"--pool {net} overlaps --pool {other}")
+    return tuple(str(net) for net in found)
 
 
 def leaving(machine: Machine, *, force: bool) -> Machine:
