@@ -5,18 +5,24 @@ A key that is there twice is an error: YAML takes the last one, and nobody means
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from machinectl.errors import InventoryError
+from machinectl.inventory.json_text import read_as_json
 from machinectl.inventory.located import Mapping, Sequence, Unsafe, Vaulted, vault_refusal
 
 _Base: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 VAULT_HEAD = "$ANSIBLE_VAULT"
 DEEPEST = 100
 """Levels; Python's own limit would come as a traceback."""
+LARGEST = 1_000_000
+"""Values that a document may stand for."""
+DEEP_LINE = re.compile(rf"^[ ?:-]{{{DEEPEST},}}", re.MULTILINE)
+"""Behind so much of indentation and `- - -` the level may be as deep."""
 
 
 class _Loader(_Base):  # type: ignore[misc]
@@ -33,8 +39,21 @@ class _Loader(_Base):  # type: ignore[misc]
                     None, None, "it is nested too deeply", node.start_mark
                 )
             return super().construct_object(node, deep=deep)
+        except yaml.YAMLError:
+            raise
+        except (ValueError, TypeError, AttributeError, KeyError, OverflowError) as error:
+            # PyYAML's own constructors, of `!!int x` and `2020-13-45`
+            kind = node.tag.removeprefix("tag:yaml.org,2002:")
+            raise yaml.constructor.ConstructorError(
+                None, None, f"{_excerpt(node.value)!r} is no {kind}", node.start_mark
+            ) from error
         finally:
             self.depth -= 1
+
+
+def _excerpt(value: Any) -> str:
+    text = value if isinstance(value, str) else "this"
+    return text if len(text) <= 40 else f"{text[:40]}…"
 
 
 def _construct_map(loader: Any, node: Any) -> Any:
@@ -115,17 +134,59 @@ def read_text(path: Path) -> str:
 
 def parse_yaml(text: str, file: str) -> Any:
     """The document as plain values in `Mapping` and `Sequence`. Raises `InventoryError` with the line."""
-    loader = _Loader(text)
-    loader.file = file
+    loader = None
     try:
-        return loader.get_single_data()
+        if _may_be_deep(text):
+            _refuse_depth(text, file)
+        loader = _Loader(text)
+        loader.file = file
+        node = loader.get_single_node()
+        # deep: what holds itself is an error then
+        found = None if node is None else loader.construct_object(node, deep=True)
+        if text.lstrip().startswith("{"):
+            found = read_as_json(text, found)
+        if "*" in text and "&" in text and _size(found, {}) > LARGEST:
+            raise InventoryError(f"{file}: its aliases stand for more than {LARGEST} values")
+        return found
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         place = f"{file}:{mark.line + 1}" if mark else file
-        raise InventoryError(
-            f"{place}: {error.problem or error.context}", hint="is the indentation right?"
-        ) from error
+        problem = (error.problem or error.context or "").replace(
+            "found unconstructable recursive node", "an alias stands for itself"
+        )
+        hint = "" if isinstance(error, yaml.constructor.ConstructorError) else "is the indentation right?"
+        raise InventoryError(f"{place}: {problem}", hint=hint) from error
     except (yaml.YAMLError, ValueError, RecursionError, OverflowError) as error:
         raise InventoryError(f"{file}: it can't be read as YAML", why=str(error).splitlines()[0]) from error
     finally:
-        loader.dispose()
+        if loader is not None:
+            loader.dispose()
+
+
+def _size(value: Any, known: dict[int, int]) -> int:
+    """Values in it when all aliases are written out. `known`: those of parts by their id()."""
+    if not isinstance(value, (dict, list)):
+        return 1
+    if id(value) not in known:
+        parts = value.values() if isinstance(value, dict) else value
+        known[id(value)] = 1 + sum(_size(one, known) for one in parts)
+    return known[id(value)]
+
+
+def _may_be_deep(text: str) -> bool:
+    return text.count("[") + text.count("{") > DEEPEST or DEEP_LINE.search(text) is not None
+
+
+def _refuse_depth(text: str, file: str) -> None:
+    """libyaml's composer calls itself for every level, and the stack of C has no exception at its end."""
+    depth = 0
+    events = _Loader(text)
+    try:
+        while events.check_event():
+            event = events.get_event()
+            depth += isinstance(event, yaml.CollectionStartEvent)
+            depth -= isinstance(event, yaml.CollectionEndEvent)
+            if depth > DEEPEST:
+                raise InventoryError(f"{file}:{event.start_mark.line + 1}: it is nested too deeply")
+    finally:
+        events.dispose()
