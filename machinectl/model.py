@@ -45,7 +45,8 @@ class Machine:
     tls_san: tuple[str, ...] = ()
     network: Mapping[str, Any] = field(default_factory=dict)
     """Membership in machinectl's networks: `id` (minted once), `vtep` (as --advertise gave it), `pools` and
-    `pool_size` (where subnets are chosen from), `state` (`joining`, `member`, `leaving`, `out`); empty: it never joined."""
+    `pool_size` (where subnets are chosen from), `state` (`joining`, `member`, `leaving`, `out`); empty: it never
+    joined."""
     files: tuple[Mapping[str, Any], ...] = ()
     """Files of the user's own on the host: path, sha256, size, mode, owner, group, restart, secret. What is in them
     is in the machine's folder (store/contents.py)."""
