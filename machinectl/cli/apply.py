@@ -77,6 +77,7 @@ def run(args: argparse.Namespace) -> int:
 def _options(args: argparse.Namespace, become: Any, report: Any) -> ApplyOptions:
     from machinectl.actions.apply.options import ApplyOptions  # noqa: PLC0415
     from machinectl.actions.fleet import PARALLEL  # noqa: PLC0415
+    from machinectl.actions.once import Once  # noqa: PLC0415
 
     return ApplyOptions(
         become=become,
@@ -87,6 +88,7 @@ def _options(args: argparse.Namespace, become: Any, report: Any) -> ApplyOptions
         prune=args.prune,
         replace_host_key=args.replace_host_key,
         take_over=args.take_over,
+        once=Once(share=True) if args.share else None,
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 
-from machinectl.cli.become_flag import add_become_flag, add_take_over_flag, ask_become
+from machinectl.cli.become_flag import add_become_flag, add_share_flag, add_take_over_flag, ask_become
 from machinectl.cli.inventory_flags import add_inventory_flags, open_inventory
 
 EXAMPLES = """examples:
@@ -30,6 +30,7 @@ def add_run_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--output", choices=("text", "json"), default="text")
     parser.add_argument("--parallel", type=int, default=0, metavar="N", help="machines at once (default 16)")
     parser.add_argument("--prune", action="store_true", help="forget machines that the inventory has no more")
+    add_share_flag(parser)
     add_take_over_flag(parser)
     add_become_flag(parser)
     parser.add_argument(
@@ -41,6 +42,7 @@ def run(args: argparse.Namespace) -> int:
     from machinectl.actions.apply.options import ApplyOptions  # noqa: PLC0415 - --help must not wait for it
     from machinectl.actions.apply.planning import make_plan, read_scope  # noqa: PLC0415
     from machinectl.actions.fleet import PARALLEL  # noqa: PLC0415
+    from machinectl.actions.once import Once  # noqa: PLC0415
     from machinectl.cli.live import live_reports  # noqa: PLC0415
     from machinectl.errors import SomeMachinesFailed  # noqa: PLC0415
     from machinectl.store.store import Store  # noqa: PLC0415
@@ -58,6 +60,7 @@ def run(args: argparse.Namespace) -> int:
             prune=args.prune,
             replace_host_key=args.replace_host_key,
             take_over=args.take_over,
+            once=Once(share=True) if args.share else None,
         )
         plan = make_plan(store, scope, options)
     print(json.dumps(plan.to_json(), indent=2) if args.output == "json" else plan.render(diff=args.diff))

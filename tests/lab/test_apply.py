@@ -196,6 +196,35 @@ def test_a_wrong_setting_is_one_error_with_file_and_line(run, repository, applie
     repository.git("checkout", "-q", ".")
 
 
+def test_a_machine_with_another_address_is_the_same_machine(run, repository, applied, controller):
+    prefix = applied[0].ip.rpartition(".")[0]
+    since = started(controller, "ap1")
+    applied[0].run(f"ip addr add {prefix}.201/24 dev host0")
+    hosts = (repository.folder / "hosts.yml").read_text()
+    repository.write("hosts.yml", hosts.replace(f"{applied[0].ip}\n", f"{prefix}.201\n"))
+    assert f"~ set its address {prefix}.201 (now {applied[0].ip})" in run("plan").stdout
+    run("apply", "--yes")
+    assert controller.run("ip", "ap1").stdout == f"{prefix}.201\n"
+    assert started(controller, "ap1") == since
+    assert run("plan", "--exit-code").returncode == 0
+    repository.git("checkout", "-q", ".")
+    run("apply", "--yes")
+    assert controller.run("ip", "ap1").stdout == f"{applied[0].ip}\n"
+
+
+def test_two_applies_at_once_end_well(run, repository, applied, controller):
+    """One of them may find the machine locked, or changed meanwhile; the next run has nothing to do."""
+    (repository.folder / "host_vars/ap1.yml").write_text("machinectl: {log-driver: local, debug: true}\n")
+    words = ("apply", "-i", repository.folder, "--yes")
+    both = [controller.start(*words) for _ in range(2)]
+    ended = [(one.communicate(), one.returncode) for one in both]
+    assert {status for _, status in ended} <= {0, 3, 4}, ended
+    assert any(status == 0 for _, status in ended), ended
+    assert run("plan", "--exit-code").returncode == 0
+    repository.git("checkout", "-q", ".")
+    run("apply", "--yes")
+
+
 def test_a_machine_that_left_is_forgotten_on_demand_only(run, repository, applied, controller):
     repository.hosts(applied[:1], web=["ap1"])
     (repository.folder / "host_vars/ap2.yml").unlink()

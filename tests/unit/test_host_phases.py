@@ -9,7 +9,7 @@ import os
 import pwd
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from machinectl_agent.facts import Facts
@@ -192,6 +192,7 @@ class TestFiles:
             max_size=5,
         )
     )
+    @settings(deadline=None)
     def test_the_order_of_applies_does_not_matter(self, tmp_path_factory, history):
         """Whatever was applied before: the last one decides, and nothing of the others is left."""
         host = Host(str(tmp_path_factory.mktemp("host")))

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from machinectl.actions.apply.targets import Target
 from machinectl.actions.fleet import PARALLEL
+from machinectl.actions.once import Once
 from machinectl.actions.report import Report
 from machinectl.errors import UsageError
 from machinectl.remote.become import Become
@@ -29,6 +30,7 @@ class ApplyOptions:
     prune: bool = False
     replace_host_key: bool = False
     take_over: bool = False
+    once: Once | None = None
 
     def become_for(self, target: Target) -> Become:
         """As the inventory says, with the password that was asked for."""

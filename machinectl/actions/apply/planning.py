@@ -76,6 +76,12 @@ def plan_machine(
 ) -> MachinePlan:
     """One machine's. `without_network`: there is no etcd yet that it could be told of."""
     wanted = target.wanted
+    if target.moves and target.present:
+        # its key is looked at before anything is said to a host there
+        title = (
+            f"~ set its address {wanted.ip} (now {target.present.ip}); what else differs is found out there"
+        )
+        return MachinePlan(target, later=(title,))
     later: tuple[str, ...] = ()
     if without_network and wanted.network.get("state") in ("joining", "member"):
         wanted = dataclasses.replace(wanted, network={})
@@ -92,6 +98,7 @@ def plan_machine(
             report=report,
             replace_host_key=options.replace_host_key,
             take_over=options.take_over,
+            once=options.once,
         )
     finally:
         report.finished()

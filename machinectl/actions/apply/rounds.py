@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import dataclasses
 import threading
-import time
 from collections.abc import Callable, Sequence
 
 from machinectl.actions.apply.fleet_plan import remembers_other
@@ -17,19 +16,15 @@ from machinectl.actions.apply.targets import Target
 from machinectl.actions.context import add_context, check_context
 from machinectl.actions.converge import Converged, bring
 from machinectl.actions.fleet import Outcome, on_each
+from machinectl.actions.health import running_containers, wait_well
 from machinectl.actions.network.membership import HALF_DONE
 from machinectl.actions.provision import UNKNOWN_OUTCOMES
 from machinectl.actions.report import Report
 from machinectl.actions.wishes import pending
-from machinectl.errors import AgentFailed, EngineUnreachable, MachinectlError
+from machinectl.errors import AgentFailed, MachinectlError, MachineNotFound
 from machinectl.model import Machine
-from machinectl.remote.engine_client import engine_call
 from machinectl.store.contents import keep_content
 from machinectl.store.store import Store
-
-WELL_DEADLINE = 60.0
-"""Seconds for containers to be up again after their engine's restart."""
-PAUSE = 0.2
 
 Bring = Callable[[Target, bool], Converged]
 
@@ -50,13 +45,48 @@ def bring_machine(store: Store, target: Target, options: ApplyOptions, *, hold: 
     """One machine, locked, with its wish remembered before it is on its way."""
     report = options.report(target.name)
     try:
+        if target.moves:
+            target = _move(store, target, options, report)
         return _bring(store, target, options, report, hold=hold)
     finally:
         report.finished()
 
 
+def _move(store: Store, target: Target, options: ApplyOptions, report: Report) -> Target:
+    """The machine at its new address, and otherwise as it was."""
+    from machinectl.actions.set_ip import set_ip  # noqa: PLC0415 - seldom
+
+    wanted = target.wanted
+    set_ip(
+        store,
+        target.name,
+        wanted.ip,
+        ssh_host=wanted.ssh.host,
+        become=options.become_for(target),
+        quiet=report.quiet,
+        replace_host_key=options.replace_host_key,
+    )
+    return dataclasses.replace(target, present=store.load(target.name))
+
+
+def _check_unchanged(store: Store, target: Target) -> None:
+    """Somebody may have been at work on it since the plan was made."""
+    try:
+        now = store.load(target.name)
+    except MachineNotFound:
+        now = None
+    new = target.present is None and (now is None or now.state == "new")
+    if not new and now != target.present:
+        raise MachinectlError(
+            "it has been changed by another run meanwhile",
+            hint="run the same command again",
+            machine=target.name,
+        )
+
+
 def _bring(store: Store, target: Target, options: ApplyOptions, report: Report, *, hold: bool) -> Converged:
     with store.machine_lock(target.name):
+        _check_unchanged(store, target)
         if target.context:
             check_context(store, target.name, target.name)
         for content in target.contents.values():
@@ -74,6 +104,7 @@ def _bring(store: Store, target: Target, options: ApplyOptions, report: Report, 
                 replace_host_key=options.replace_host_key,
                 take_over=options.take_over,
                 hold=hold,
+                once=options.once,
             )
         except MachinectlError as error:
             if present and present.state == "ready":
@@ -149,9 +180,9 @@ def _rolling(
     size = batch_size(options.serial, len(waiting))
 
     def work(name: str) -> Converged:
-        running = _running(store, by_name[name].wanted)
+        before = _running(store, by_name[name].wanted)
         done = one(by_name[name], False)
-        _wait_well(store, done.machine, running)
+        wait_well(store, done.machine, before)
         return done
 
     while waiting:
@@ -167,36 +198,9 @@ def _rolling(
     return outcomes
 
 
-def _running(store: Store, machine: Machine) -> int:
+def _running(store: Store, machine: Machine) -> dict[str, str]:
     """Containers that run now; none where the engine can't be asked: then there is nothing to compare with."""
     try:
-        found = engine_call(
-            machine.ip, machine.engine_port, store.folder(machine.name), "GET", "/info", deadline=10.0
-        )
+        return running_containers(store, machine)
     except MachinectlError:
-        return 0
-    return int(found.get("ContainersRunning", 0))
-
-
-def _wait_well(store: Store, machine: Machine, running: int) -> None:
-    """The engine answers and as many containers run as before. Raises `MachinectlError`."""
-    end = time.monotonic() + WELL_DEADLINE
-    while True:
-        try:
-            found = engine_call(
-                machine.ip, machine.engine_port, store.folder(machine.name), "GET", "/info", deadline=10.0
-            )
-            now = int(found.get("ContainersRunning", 0))
-            if now >= running:
-                return
-            why = f"{running} containers ran before, {now} run now"
-        except EngineUnreachable as error:
-            why = str(error)
-        if time.monotonic() > end:
-            raise MachinectlError(
-                "it is not well after its engine's restart",
-                why=why,
-                hint=f"look at `docker ps -a` there and at `machinectl ssh {machine.name} -- journalctl -u docker`",
-                machine=machine.name,
-            )
-        time.sleep(PAUSE)
+        return {}

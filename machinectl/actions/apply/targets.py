@@ -17,7 +17,7 @@ from machinectl.model import Machine
 from machinectl.store.paths import portable_path
 from machinectl.store.store import Store
 
-REMEMBERED = ("created", "state", "login", "engine_version", "os", "network", "pending")
+REMEMBERED = ("created", "state", "login", "engine_version", "os", "network", "pending", "moved_from")
 """What a machine keeps whatever the inventory says."""
 
 
@@ -36,6 +36,14 @@ class Target:
     """Mode of `Become`."""
     context: bool = False
     """An entry of `docker context` is kept for it."""
+
+    @property
+    def moves(self) -> bool:
+        """It is a machine already, and has another address now; or such a move was cut off."""
+        present = self.present
+        return bool(
+            present and present.state == "ready" and (present.ip != self.wanted.ip or present.moved_from)
+        )
 
     @property
     def joins(self) -> bool:
