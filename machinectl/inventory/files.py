@@ -12,6 +12,7 @@ from machinectl.inventory.located import place_of
 from machinectl.inventory.wish import FileWish
 
 if TYPE_CHECKING:
+    from machinectl.inventory.faults import Faults
     from machinectl.inventory.read import Host
     from machinectl.inventory.templating import Renderer
 
@@ -21,17 +22,18 @@ LARGEST = 64 * 1024 * 1024
 """Bytes. More is copying, not configuration."""
 
 
-def file_wishes(rows: Sequence[Any], host: Host, renderer: Renderer) -> tuple[FileWish, ...]:
-    """Raises `InventoryError` with file and line."""
+def file_wishes(rows: Sequence[Any], host: Host, renderer: Renderer, faults: Faults) -> tuple[FileWish, ...]:
+    """What is wrong with one of them goes to `faults`, with file and line."""
     found: dict[str, FileWish] = {}
     for index, row in enumerate(rows):
         place = place_of(rows, index)
-        one = _file_wish(row, place, host, renderer)
-        if one.path in found:
-            raise InventoryError(
-                f"{place}: {one.path} is there twice", hint=f"also at {found[one.path].origin}"
-            )
-        found[one.path] = one
+        with faults.kept():
+            one = _file_wish(row, place, host, renderer)
+            if one.path in found:
+                raise InventoryError(
+                    f"{place}: {one.path} is there twice", hint=f"also at {found[one.path].origin}"
+                )
+            found[one.path] = one
     return tuple(found.values())
 
 
@@ -97,10 +99,23 @@ def _find(text: str, folder: str, folders: Sequence[Path], place: str) -> Path:
 def _mode(value: Any, place: str) -> int:
     """YAML 1.1 reads 0644 as octal already; "0644" is a text."""
     if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= 0o7777:
+        if _is_written_octal(str(value)):
+            raise InventoryError(
+                f"{place}: the mode {value} is {value:04o} in octal", hint=f'write mode: "0{value}"'
+            )
         return value
     if isinstance(value, str) and re.fullmatch(r"0?[0-7]{3,4}", value):
         return int(value, 8)
     raise InventoryError(f"{place}: {value!r} is no mode", hint='write mode: "0640"')
+
+
+def _is_written_octal(digits: str) -> bool:
+    """A number whose digits are a mode as people write them (644): its owner may read and others not more than he,
+    which no number is that YAML has read as octal (0644 is 420)."""
+    if not re.fullmatch("[4-7][0-7][0-7]", digits):
+        return False
+    owner, group, other = map(int, digits)
+    return not (group & ~owner or other & ~group) and digits != "511"  # 0777
 
 
 def _unit(value: Any, place: str) -> str:

@@ -19,6 +19,8 @@ class GroupDraft:
     vars: dict[str, Any] = field(default_factory=dict)
     layers: list[Any] = field(default_factory=list)
     """The values of `machinectl` in the order in which they were said."""
+    places: dict[str, str] = field(default_factory=dict)
+    """Where Ansible's own variables were said."""
     children: list[str] = field(default_factory=list)
     parents: list[str] = field(default_factory=list)
     hosts: list[str] = field(default_factory=list)
@@ -32,6 +34,7 @@ class HostDraft:
     name: str
     vars: dict[str, Any] = field(default_factory=dict)
     layers: list[Any] = field(default_factory=list)
+    places: dict[str, str] = field(default_factory=dict)
     groups: list[str] = field(default_factory=list)
     """Those that name it; not their parents."""
     file: str = ""
@@ -102,5 +105,10 @@ class Draft:
 def say(target: GroupDraft | HostDraft, name: str, value: Any, holder: Any, setting: str) -> None:
     """Gives a variable its value. `holder` is where it was written."""
     target.vars[name] = value
-    if name == setting:
-        target.layers.append((value, holder.place(name) if isinstance(holder, Mapping) else str(holder)))
+    ansible = name.startswith("ansible_")
+    if ansible or name == setting:
+        place = holder.place(name) if isinstance(holder, Mapping) else str(holder)
+        if ansible:
+            target.places[name] = place
+        else:
+            target.layers.append((value, place))

@@ -52,6 +52,8 @@ class Host:
     """Of the inventory, for relative paths."""
     file: str = ""
     """Where it was named first."""
+    places: Mapping[str, str] = field(default_factory=dict)
+    """`FILE:LINE` of Ansible's own variables, as far as known."""
 
 
 @dataclass(frozen=True)
@@ -212,27 +214,36 @@ def _host(
 ) -> Host:
     variables: dict[str, Any] = {}
     layers: list[tuple[Any, str]] = []
+    places: dict[str, str] = {}
     for name in order:
         variables.update(draft.groups[name].vars)
         layers.extend(draft.groups[name].layers)
+        places.update(draft.groups[name].places)
     # group_vars/all of every source; then source after source, so that a later one's parents overrule an earlier
     # one's children
     for names in ([ALL], [name for name in order if name != ALL]):
         for source in range(len(folders)):
             for name in names:
-                _add_files(files[name][source], variables, layers)
+                _add_files(files[name][source], variables, layers, places)
     variables.update(host.vars)
     layers.extend(host.layers)
+    places.update(host.places)
     for folder in folders:
-        _add_files(_vars(folder, "host_vars", host.name), variables, layers)
+        _add_files(_vars(folder, "host_vars", host.name), variables, layers, places)
     groups = tuple(sorted(name for name in order if name != ALL))
-    return Host(host.name, groups, variables, tuple(layers), folders, host.file)
+    return Host(host.name, groups, variables, tuple(layers), folders, host.file, places)
 
 
 def _add_files(
-    documents: Sequence[Located], variables: dict[str, Any], layers: list[tuple[Any, str]]
+    documents: Sequence[Located],
+    variables: dict[str, Any],
+    layers: list[tuple[Any, str]],
+    places: dict[str, str],
 ) -> None:
     for one in documents:
         variables.update(one)
-        if SETTING in one:
-            layers.append((one[SETTING], one.place(SETTING)))
+        for name in one:
+            if name == SETTING:
+                layers.append((one[SETTING], one.place(SETTING)))
+            elif isinstance(name, str) and name.startswith("ansible_"):
+                places[name] = one.place(name)

@@ -6,37 +6,43 @@ key, and maps inside of them by their keys: one group says the mirrors, another 
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from typing import Any
 
 from machinectl.errors import InventoryError
 from machinectl.inventory.connection import connection
+from machinectl.inventory.faults import Faults
 from machinectl.inventory.files import file_wishes
-from machinectl.inventory.keys import find_key
+from machinectl.inventory.keys import Key, find_key
 from machinectl.inventory.located import Vaulted, place_of, vault_refusal
 from machinectl.inventory.read import Host, Inventory
 from machinectl.inventory.templating import Renderer
 from machinectl.inventory.values import Place, engine_wishes, host_wishes
-from machinectl.inventory.wish import Wish
+from machinectl.inventory.wish import FileWish, Wish
+from machinectl.model import SshAddress
 
 
 def wishes(inventory: Inventory, names: Sequence[str]) -> list[Wish]:
     """In the order of `names`. Raises `InventoryError` with all that is wrong, each with file and line."""
-    found, errors = [], []
+    found = []
+    faults = Faults()
     renderer = Renderer(inventory)
     for name in names:
-        try:
-            found.append(_wish(inventory.hosts[name], renderer))
-        except InventoryError as error:
-            errors.append(error)
-    if errors:
-        raise _all_errors(errors)
+        with faults.kept():
+            found.append(_wish(inventory.hosts[name], renderer, faults))
+    faults.raise_all()
     return found
 
 
-def _wish(host: Host, renderer: Renderer) -> Wish:
-    settings = merged(host, renderer)
-    ssh, become = connection(host, renderer)
+def _wish(host: Host, renderer: Renderer, faults: Faults) -> Wish:
+    settings = merged(host, renderer, faults)
+    ssh, become = SshAddress(host.name), True
+    with faults.kept():
+        ssh, become = connection(host, renderer)
+    files: tuple[FileWish, ...] = ()
+    if "files" in settings:
+        files = file_wishes(settings.pop("files")[0], host, renderer, faults)
     network, advertise = _network(settings)
     ip = settings.pop("ip", (ssh.host, Place("")))[0]
     port = settings.pop("engine-port", (2376, Place("")))[0]
@@ -49,7 +55,7 @@ def _wish(host: Host, renderer: Renderer) -> Wish:
         engine_port=port,
         host=host_wishes(settings, host.name),
         tls_san=tuple(settings.get("tls-san", ((), None))[0]),
-        files=file_wishes(settings.get("files", ((), None))[0], host, renderer),
+        files=files,
         network=network,
         advertise=advertise,
         etcd=bool(settings.get("etcd", ("etcd" in host.groups, None))[0]),
@@ -57,9 +63,22 @@ def _wish(host: Host, renderer: Renderer) -> Wish:
     )
 
 
-def merged(host: Host, renderer: Renderer) -> dict[str, tuple[Any, Place]]:
+def merged(host: Host, renderer: Renderer, faults: Faults) -> dict[str, tuple[Any, Place]]:
     """Setting → value, checked and with its templates filled in, and where it was said last."""
     found: dict[str, tuple[Any, Place]] = {}
+    for key, said in _said(host, faults).items():
+        for value, where in _that_count(key, said):
+            with faults.kept():
+                checked = key.check(renderer.fill(value, host, where), where)
+                if key.merges and key.name in found:
+                    checked = {**found[key.name][0], **checked}
+                found[key.name] = (checked, Place(where))
+    return found
+
+
+def _said(host: Host, faults: Faults) -> dict[Key, list[tuple[Any, str]]]:
+    """What was said of each setting, the weakest first, and where."""
+    found: dict[Key, list[tuple[Any, str]]] = {}
     for layer, place in host.layers:
         if layer is None:
             continue
@@ -70,15 +89,30 @@ def merged(host: Host, renderer: Renderer) -> dict[str, tuple[Any, Place]]:
         seen: dict[str, str] = {}
         for written, value in layer.items():
             where = place_of(layer, written) or place
-            key = find_key(written, where)
-            if key.name in seen:
-                raise InventoryError(f"{where}: {written!r} and {seen[key.name]!r} are the same setting")
-            seen[key.name] = written
-            checked = key.check(renderer.fill(value, host, where), where)
-            before = found.get(key.name)
-            if key.merges and before and isinstance(checked, dict):
-                checked = {**before[0], **checked}
-            found[key.name] = (checked, Place(where))
+            with faults.kept():
+                key = find_key(written, where)
+                if key.name in seen:
+                    raise InventoryError(f"{where}: {written!r} and {seen[key.name]!r} are the same setting")
+                seen[key.name] = written
+                found.setdefault(key, []).append((value, where))
+    return found
+
+
+def _that_count(key: Key, said: Sequence[tuple[Any, str]]) -> list[tuple[Any, str]]:
+    """Without what is overruled, of which nothing is filled in: it may want variables that this host has not."""
+    if not key.merges:
+        return [said[-1]]
+    found: list[tuple[Any, str]] = []
+    stronger: set[Any] = set()
+    for value, where in reversed(said):
+        kept = value
+        if isinstance(value, dict) and stronger & value.keys():
+            kept = copy.copy(value)
+            for name in stronger & value.keys():
+                del kept[name]
+        found.insert(0, (kept, where))
+        if isinstance(value, dict):
+            stronger |= value.keys()
     return found
 
 
@@ -88,10 +122,8 @@ def _network(settings: dict[str, tuple[Any, Place]]) -> tuple[bool, str]:
         unknown = set(value) - {"advertise"}
         if unknown:
             raise InventoryError(f"{place}: `network` has no {unknown.pop()!r}", hint="there is `advertise`")
-        return True, str(value.get("advertise", ""))
+        advertise = value.get("advertise") or ""
+        if not isinstance(advertise, str):
+            raise InventoryError(f"{place}: `advertise` is an address or an interface, not {advertise!r}")
+        return True, advertise
     return bool(value), ""
-
-
-def _all_errors(errors: Sequence[InventoryError]) -> InventoryError:
-    texts = list(dict.fromkeys(str(one) for one in errors))
-    return errors[0] if len(texts) == 1 else InventoryError("\nerror: ".join(texts))

@@ -345,3 +345,59 @@ def test_every_setting_can_be_found_by_all_of_its_names():
     for key in KEYS:
         for name in (key.name, *key.also):
             assert find_key(name, "x:1").name == key.name
+
+
+def test_what_is_overruled_is_not_filled_in(inventory):
+    wish = inventory(
+        {
+            "hosts.yml": """
+                all:
+                  vars: {machinectl: {engine-version: "{{ no }}", engine-env: {A: "{{ no }}", B: "2"}}}
+                  hosts: {a: {machinectl: {engine-version: "26", engine-env: {A: "1"}}}}
+                """
+        }
+    )["a"]
+    assert (wish.engine["version"], wish.engine["env"]) == ("26", {"A": "1", "B": "2"})
+
+
+def test_all_that_is_wrong_with_one_machine_is_said_at_once(inventory):
+    with pytest.raises(InventoryError) as error:
+        one(
+            inventory,
+            """
+            mtux: 6
+            bip: [1]
+            files:
+              - {dest: x, content: a}
+              - {dest: /x, content: a, mode: 644}
+            """,
+        )
+    text = str(error.value)
+    for line, what in ((6, "mtux"), (7, "bip"), (9, "absolute path"), (10, "1204 in octal")):
+        assert f"hosts.yml:{line}: " in text, text
+        assert what in text
+    assert text.count("\nerror: ") == 3
+
+
+@pytest.mark.parametrize(
+    ("mode", "number"), [("0644", 0o644), ("0777", 0o777), ('"640"', 0o640), ("0400", 0o400)]
+)
+def test_modes_as_people_write_them(inventory, mode, number):
+    assert one(inventory, f"files: [{{dest: /x, content: y, mode: {mode}}}]\n").files[0].mode == number
+
+
+@pytest.mark.parametrize(
+    ("files", "place"),
+    [
+        ({"hosts.yml": "all:\n  hosts:\n    a:\n      ansible_port: x\n"}, "hosts.yml:4: a: "),
+        ({"hosts.ini": "\na ansible_port=x\n"}, "hosts.ini:2: a: "),
+        ({"hosts.ini": "a\n[all:vars]\nansible_port=x\n"}, "hosts.ini:3: a: "),
+        ({"hosts.ini": "a\n", "group_vars/all.yml": "x: 1\nansible_port: x\n"}, "all.yml:2: a: "),
+        ({"hosts.ini": "a ansible_port=y\n", "host_vars/a.yml": "ansible_port: x\n"}, "a.yml:1: a: "),
+        ({"hosts.ini": "a\n", "host_vars/a.yml": "ansible_password: x\n"}, "a.yml:1: a: "),
+    ],
+)
+def test_ways_to_a_host_are_refused_with_file_and_line(inventory, files, place):
+    with pytest.raises(InventoryError) as error:
+        inventory(files)
+    assert place in str(error.value)
