@@ -14,7 +14,8 @@ if TYPE_CHECKING:
 
 VARIABLE = "MACHINECTL_INVENTORY"
 DEFAULTS = ("inventory", "inventory.yml", "inventory.yaml", "inventory.ini")
-"""In the folder where one stands, in this order."""
+"""In the folder where one stands, in this order; then the only one in the folder SEVERAL."""
+SEVERAL = "inventories"
 
 
 def add_inventory_flags(parser: argparse.ArgumentParser) -> None:
@@ -43,6 +44,16 @@ def inventory_paths(given: list[str]) -> list[Path]:
     for name in DEFAULTS:
         if Path(name).exists():
             return [Path(name)]
+    from machinectl.inventory.sources import inventories_in  # noqa: PLC0415 - see below
+
+    found = inventories_in(Path(SEVERAL))
+    if len(found) == 1:
+        return found
+    if found:
+        raise UsageError(
+            f"{SEVERAL}/ holds several inventories",
+            hint=f"name one: -i {found[0]}, or export {VARIABLE}={found[0]}",
+        )
     raise UsageError(
         "no inventory is named",
         hint=f"-i PATH, or export {VARIABLE}=PATH; `machinectl inventory --help` says more",

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import difflib
 import fnmatch
+import ipaddress
 import re
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING
@@ -23,6 +24,10 @@ GLOB = re.compile(r"[?*\[]")
 def select(inventory: Inventory, patterns: Sequence[str], limit: Sequence[str]) -> list[str]:
     """Names in the inventory's order. Raises `InventoryError` for a word that matches nothing: a `!web33` that is
     mistyped would otherwise choose too much."""
+    for texts in (patterns, limit):
+        if texts and not any(split_pattern(one) for one in texts):
+            # a variable of a script's that is empty must not mean every machine
+            raise InventoryError("a pattern is empty", hint="`all` means every machine")
     chosen = _chosen(inventory, patterns)
     if limit:
         chosen &= _chosen(inventory, limit)
@@ -30,19 +35,37 @@ def select(inventory: Inventory, patterns: Sequence[str], limit: Sequence[str]) 
 
 
 def split_pattern(text: str) -> list[str]:
-    """At `,` and `:`, but not inside of brackets; a regular expression ends the text."""
+    """At `,` and `:`, but not inside of brackets or of an IPv6 address; a regular expression ends the text."""
     before, tilde, expression = text.partition("~")
     if tilde and (not before or before[-1] in ",:!&"):
         sign = before[-1] if before and before[-1] in "!&" else ""
         return [*split_pattern(before.removesuffix(sign)), f"{sign}~{expression}"] if before else [text]
+    return [
+        word
+        for part in _split(text, ",")
+        for word in ([part] if _is_ipv6(part.lstrip("!&")) else _split(part, ":"))
+    ]
+
+
+def _split(text: str, sign: str) -> list[str]:
     words, depth = [""], 0
     for letter in text:
         depth += {"[": 1, "]": -1}.get(letter, 0)
-        if letter in ",:" and depth <= 0:
+        if letter == sign and depth <= 0:
             words.append("")
         else:
             words[-1] += letter
     return [word.strip() for word in words if word.strip()]
+
+
+def _is_ipv6(text: str) -> bool:
+    if text.count(":") < 2:
+        return False
+    try:
+        ipaddress.IPv6Address(text)
+    except ValueError:
+        return False
+    return True
 
 
 def combine(patterns: Sequence[str], match: Callable[[str], Iterable[str]]) -> set[str]:
@@ -74,7 +97,7 @@ def _match(inventory: Inventory, word: str) -> list[str]:
     if not inside and not groups:
         raise _nothing(inventory, word)
     found = list(inside)
-    return _part(found, subscript) if subscript else found
+    return _part(found, subscript, word) if subscript else found
 
 
 def _test(base: str) -> Callable[[str], bool]:
@@ -89,11 +112,13 @@ def _test(base: str) -> Callable[[str], bool]:
     return lambda name: fnmatch.fnmatchcase(name, base)
 
 
-def _part(found: list[str], subscript: re.Match[str]) -> list[str]:
+def _part(found: list[str], subscript: re.Match[str], word: str) -> list[str]:
     """`[0]`, `[-1]`, `[1:3]`: both ends belong to it."""
     if subscript["one"]:
         number = int(subscript["one"])
-        return [found[number]] if -len(found) <= number < len(found) else []
+        if not -len(found) <= number < len(found):
+            raise InventoryError(f"{word}: there are {len(found)} hosts", hint="the first one is [0]")
+        return [found[number]]
     first, last = int(subscript["first"] or 0), int(subscript["last"] or -1)
     return found[first : None if last == -1 else last + 1]
 

@@ -35,10 +35,23 @@ def _files(path: Path) -> list[Path]:
         return [path]
     found: list[Path] = []
     for name in sorted(os.listdir(path)):  # noqa: PTH208 - names are wanted, in their byte order
-        if name.startswith(".") or name.endswith(PASSED_OVER) or name in (*VARS_FOLDERS, *OUR_FOLDERS):
+        if _is_passed_over(name):
             continue
         found.extend(_files(path / name))
     return found
+
+
+def _is_passed_over(name: str) -> bool:
+    return name.startswith(".") or name.endswith(PASSED_OVER) or name in (*VARS_FOLDERS, *OUR_FOLDERS)
+
+
+def inventories_in(folder: Path) -> list[Path]:
+    """The folder itself where it holds hosts or their variables, else what is in it, each an inventory of its own."""
+    if not folder.is_dir():
+        return []
+    if any(folder.glob("hosts*")) or any((folder / name).is_dir() for name in VARS_FOLDERS):
+        return [folder]
+    return sorted(one for one in folder.iterdir() if not _is_passed_over(one.name))
 
 
 def base_folder(path: Path) -> Path:
