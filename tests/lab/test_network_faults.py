@@ -53,7 +53,9 @@ def keeps_pinging(cluster, one, other, work, lost=0):
 
 
 def kill(host, unit):
-    host.run(f"kill -9 $(systemctl show -p MainPID --value {unit})")
+    # not `kill -9 0`, which is this test itself
+    pid = until(lambda: int(host.run(f"systemctl show -p MainPID --value {unit}").stdout))
+    host.run(f"kill -9 {pid}")
 
 
 def is_active(host, unit):

@@ -92,6 +92,29 @@ def test_containers_and_networks_made_since_the_copy_are_back(cluster, tmp_path)
     assert cluster.works(second, "exec two ping -c 1 -W 1 one")
 
 
+def test_a_machine_whose_service_starts_only_afterwards_is_waited_for(cluster, tmp_path):
+    """It learns from its file that etcd is another one, and puts back what it has before anybody gets an address."""
+    first, second = cluster.names
+    host = cluster.hosts[second]
+    cluster.controller.run("etcd", "backup", tmp_path / "etcd.db")
+    late = run(cluster, 1, "late", "demo")
+    until(lambda: cluster.works(first, "exec old ping -c 1 -W 1 late"))
+    before = endpoints(cluster, "demo")
+    begin_pings(cluster, 0, "old", late)
+    host.run("systemctl stop machinectl-network.service")
+    cluster.controller.run("etcd", "restore", "--yes", tmp_path / "etcd.db")
+    words = "docker run -d --name early --network demo busybox sleep infinity"
+    cluster.hosts[first].run(f"systemd-run -q {words}")
+    host.run("systemctl start machinectl-network.service")
+    until(lambda: set(endpoints(cluster, "demo")) == {*before, "early"}, 20.0)
+    found = endpoints(cluster, "demo")
+    assert {name: ip for name, ip in found.items() if name != "early"} == before
+    assert len(set(found.values())) == len(found)
+    sent, received = end_pings(cluster, 0, "old", late)
+    assert sent > 20
+    assert received == sent
+
+
 def test_the_doctor_finds_nothing(cluster):
     done = cluster.controller.run("network", "doctor", "--output", "json", check=False)
     bad = [one for one in json.loads(done.stdout) if one.get("severity") == "error"]

@@ -211,6 +211,10 @@ class TestView:
         third.load(found)
         third.apply(dataclasses.replace(self.snapshot(layout.machines, m1=machines["m1"]), cluster=2))
         assert third.is_holding and set(third.machines()) == {"m1", "m2"}
+        assert third.unsettled() == ["m1", "m2"], "nobody counts as dead before that list is known"
+        third.apply(Snapshot(layout.settled, 3, (), 2))
+        third.apply(Snapshot(layout.alives, 3, (KeyValue(layout.alives + "m2", b""),), 2))
+        assert third.unsettled() == ["m2"]
 
     def test_waiting_for_a_snapshot(self):
         view = View(self.layout)

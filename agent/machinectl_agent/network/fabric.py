@@ -170,13 +170,12 @@ class Fabric:
         mtu = self.wiring(record).mtu
         if self._widths.get(endpoint.id, mtu + 1) <= mtu:
             return False
+        self._widths[endpoint.id] = mtu
         try:
-            changed = self._dataplane.narrow(sandbox, endpoint.mac, mtu)
+            return self._dataplane.narrow(sandbox, endpoint.mac, mtu)
         except Exception as error:  # as in move_resolver
             self._journal.say("note", f"the MTU of {endpoint.name or endpoint.id[:12]}: {error!r}")
             return False
-        self._widths[endpoint.id] = mtu
-        return changed
 
     def remove_strangers(self) -> None:
         """Namespaces of networks that this machine no longer knows."""

@@ -145,10 +145,13 @@ class View:
         with self._changed:
             if self._clock() - self._held_since >= HOLD:
                 return []
-            settled = self._of(layout.settled)
-            alive = self._of(layout.alives)
+            settled, alive = self._of(layout.settled), self._of(layout.alives)
+            # a process that has just started and knows the machines from before: nobody counts as dead yet
+            everybody = layout.alives not in self._known
             return sorted(
-                one for one in self._of(layout.machines) if one in alive and settled.get(one) != self.cluster
+                one
+                for one in self._of(layout.machines)
+                if (everybody or one in alive) and settled.get(one) != self.cluster
             )
 
     def has_settled(self, machine: str) -> bool:

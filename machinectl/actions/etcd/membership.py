@@ -56,8 +56,8 @@ def add(store: Store, name: str, *, address: str = "", become: Become, quiet: bo
         _promote(store, etcd, name, others[0])
         wait_healthy(store, etcd, [name])
         done = dataclasses.replace(etcd, joining="")
-        save_etcd(store, done)
         tell(store, done.client_urls(), asked=etcd.client_url(others[0]))
+        save_etcd(store, done)
 
 
 def remove(

@@ -51,9 +51,9 @@ def restore(
             _end(store, present, name, become=become, quiet=quiet)
         at("swap")
         done = dataclasses.replace(etcd, state="existing", restoring="")
-        save_etcd(store, done)
         # the copy knows where its members were
         tell(store, done.client_urls())
+        save_etcd(store, done)
 
 
 def renewed(present: Etcd, machines: dict[str, str], digest: str) -> Etcd:
