@@ -59,6 +59,11 @@ class Draft:
         return self.groups.setdefault(name, GroupDraft(name))
 
     def add_child(self, parent: str, child: str, place: str) -> None:
+        if parent == UNGROUPED or (child == UNGROUPED and parent != ALL):
+            raise InventoryError(
+                f"{place}: {child} can't be in {parent}",
+                why=f"{UNGROUPED} has the hosts that are in no group",
+            )
         if child == parent or parent in self.descendants(child):
             raise InventoryError(
                 f"{place}: group {child} can't be in {parent}", why=f"{parent} is in {child}"

@@ -77,6 +77,10 @@ def _host(line: str, place: str, group: str, draft: Draft, setting: str) -> None
         raise InventoryError(f"{place}: {line!r} can't be parted into words", why=str(error)) from error
     if not words:
         return
+    if words[0] == "---" or words[0].endswith(":"):
+        raise InventoryError(
+            f"{place}: {words[0]!r} is no name of a host", hint="is it YAML? then the file ends in .yml"
+        )
     names, port = expand(words[0], place)
     values: dict[str, Any] = {}
     for word in words[1:]:

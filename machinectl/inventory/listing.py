@@ -6,7 +6,7 @@ import datetime
 from typing import TYPE_CHECKING, Any
 
 from machinectl.inventory.groups import ALL
-from machinectl.inventory.located import Vaulted
+from machinectl.inventory.located import Unsafe, Vaulted, name_of
 
 if TYPE_CHECKING:
     from machinectl.inventory.read import Inventory
@@ -34,11 +34,7 @@ def listing(inventory: Inventory) -> dict[str, Any]:
             found[name] = row
 
     add(ALL)
-    variables = {
-        name: {key: plain(value) for key, value in host.variables.items()}
-        for name, host in inventory.hosts.items()
-        if host.variables
-    }
+    variables = {name: plain(host.variables) for name, host in inventory.hosts.items() if host.variables}
     return {"_meta": {"hostvars": variables}, **dict(sorted(found.items()))}
 
 
@@ -46,8 +42,10 @@ def plain(value: Any) -> Any:
     """As JSON can have it."""
     if isinstance(value, Vaulted):
         return {"__ansible_vault": str(value)}
+    if isinstance(value, Unsafe):
+        return {"__ansible_unsafe": str(value)}
     if isinstance(value, dict):
-        return {str(key): plain(one) for key, one in value.items()}
+        return {name_of(key): plain(one) for key, one in value.items()}
     if isinstance(value, (list, tuple, set)):
         return [plain(one) for one in value]
     if isinstance(value, (datetime.date, datetime.datetime)):
@@ -60,10 +58,11 @@ def graph(inventory: Inventory, name: str = ALL) -> str:
     lines = [f"@{name}:"]
 
     def add(group: str, depth: int) -> None:
-        for child in sorted(inventory.groups[group].children):
+        for child in inventory.groups[group].children:
             lines.append(f"{'  |' * depth}--@{child}:")
             add(child, depth + 1)
-        lines.extend(f"{'  |' * depth}--{host}" for host in sorted(inventory.groups[group].hosts))
+        if group != ALL:  # those that are in no other group are in `ungrouped`
+            lines.extend(f"{'  |' * depth}--{host}" for host in inventory.groups[group].hosts)
 
     add(name, 1)
     return "\n".join(lines)

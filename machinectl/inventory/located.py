@@ -55,6 +55,13 @@ class Unsafe(str):
     __slots__ = ()
 
 
+def name_of(key: Any) -> str:
+    """A key as JSON has it: YAML's may be a number, true or null."""
+    if key is None:
+        return "null"
+    return str(key).lower() if isinstance(key, bool) else str(key)
+
+
 def vault_refusal(what: str, place: str) -> InventoryError:
     """Of `what`, which is encrypted and wanted."""
     return InventoryError(

@@ -9,7 +9,7 @@ from machinectl.errors import InventoryError
 
 RANGE = re.compile(r"\[([^\[\]:]*):([^\[\]:]*)(?::([0-9]+))?\]")
 PORT = re.compile(r"^(?P<host>[^:\[\]]*(?:\[[^\]]*\][^:\[\]]*)*):(?P<port>[0-9]+)$")
-BRACKETED = re.compile(r"^\[(?P<host>[0-9A-Fa-f:.%a-z]*)\](?::(?P<port>[0-9]+))?$")
+BRACKETED = re.compile(r"^\[(?P<host>[^\[\]]*(?:\[[^\[\]]*\][^\[\]]*)*)\](?::(?P<port>[0-9]+))?$")
 MOST = 100_000
 
 
@@ -17,11 +17,13 @@ def expand(text: str, place: str) -> tuple[list[str], int | None]:
     """The names and the port, None where there is none. Raises `InventoryError`."""
     port = None
     match = BRACKETED.match(text)
-    if match and match["host"].count(":") > 1:
-        return [match["host"]], int(match["port"]) if match["port"] else None
-    match = PORT.match(text)
-    if match:
-        text, port = match["host"], int(match["port"])
+    # [fe80::1] is an address; [1:3] and [1:9:2] are ranges
+    if match and (match["port"] or "::" in match["host"] or match["host"].count(":") > 2):
+        text, port = match["host"], int(match["port"]) if match["port"] else None
+    else:
+        match = PORT.match(text)
+        if match:
+            text, port = match["host"], int(match["port"])
     names = _expand(text, place)
     return names, port
 
@@ -29,6 +31,8 @@ def expand(text: str, place: str) -> tuple[list[str], int | None]:
 def _expand(text: str, place: str) -> list[str]:
     match = RANGE.search(text)
     if not match:
+        if "[" in text:
+            raise InventoryError(f"{place}: {text!r} is no range", hint="write [01:50] or [a:f]")
         return [text]
     first, last, step = match[1], match[2], int(match[3] or 1)
     values = _values(first or "0", last, step, f"{place}: the range {match[0]}")

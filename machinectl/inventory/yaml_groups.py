@@ -6,7 +6,7 @@ from typing import Any
 
 from machinectl.errors import InventoryError
 from machinectl.inventory.groups import Draft, say
-from machinectl.inventory.located import Mapping
+from machinectl.inventory.located import Mapping, name_of
 from machinectl.inventory.ranges import expand
 
 KEYS = ("hosts", "vars", "children")
@@ -51,7 +51,7 @@ def _group(name: Any, content: Any, place: str, draft: Draft, setting: str) -> N
     for key in content:
         for inner, value, where in _items(content, key):
             if key == "vars":
-                say(group, str(inner), value, content[key], setting)
+                say(group, name_of(inner), value, content[key], setting)
             elif key == "children":
                 _group(inner, value, where, draft, setting)
                 draft.add_child(name, inner, where)
@@ -76,4 +76,4 @@ def _hosts(pattern: Any, values: Any, place: str, group: str, draft: Draft, sett
     for name in names:
         host = draft.add_host(name, group, port, place)
         for variable, value in (values or {}).items():
-            say(host, str(variable), value, values, setting)
+            say(host, name_of(variable), value, values, setting)
