@@ -10,6 +10,8 @@ from machinectl.cli.inventory_flags import add_inventory_flags, open_inventory
 from machinectl.errors import UsageError
 
 if TYPE_CHECKING:
+    from machinectl.inventory.read import Inventory
+
     Verbs = argparse._SubParsersAction[argparse.ArgumentParser]
 
 EXAMPLES = """examples:
@@ -34,7 +36,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     verbs = parser.add_subparsers(dest="verb", metavar="VERB", required=True)
     for name, text in (
         ("list", "print hosts, groups and variables as JSON"),
-        ("graph", "print groups and hosts as a tree"),
+        ("graph", "print groups and hosts, or one GROUP, as a tree"),
         ("show", "print a host's variables and what is wanted of it"),
         ("validate", "check everything, and change nothing"),
     ):
@@ -57,13 +59,14 @@ def run(args: argparse.Namespace) -> int:
     if args.verb == "export":
         return _export(args)
     inventory, _ = open_inventory(args)
+    if args.verb == "graph":
+        print(_graph(inventory, args))
+        return 0
     names = inventory.select(args.patterns or ("all",), args.limit)
     if args.verb == "list":
-        print(json.dumps(inventory.to_json(), indent=4, default=str))
-    elif args.verb == "graph":
-        from machinectl.inventory.listing import graph  # noqa: PLC0415 - only here
+        from machinectl.inventory.listing import listing  # noqa: PLC0415 - only here
 
-        print(graph(inventory))
+        print(json.dumps(listing(inventory, names), indent=4, default=str))
     elif args.verb == "show":
         if not args.patterns:
             raise UsageError("which host?", hint="machinectl inventory show NAME")
@@ -73,12 +76,27 @@ def run(args: argparse.Namespace) -> int:
         from machinectl.inventory.settings import wishes  # noqa: PLC0415
 
         found = wishes(inventory, names)
-        hosts, groups = len(found), len(inventory.groups)
-        print(f"{hosts} host{'' if hosts == 1 else 's'} in {groups} groups: all of it is as it can be")
+        files = sum(len(one.files) for one in found)
+        counts = (len(found), "host"), (len(inventory.groups) - 2, "group"), (files, "file")
+        said = ", ".join(f"{count} {word}{'' if count == 1 else 's'}" for count, word in counts)
+        print(f"{said}: no errors")
     return 0
 
 
-def _shown(inventory: Any, name: str) -> dict[str, Any]:
+def _graph(inventory: Inventory, args: argparse.Namespace) -> str:
+    from machinectl.inventory.listing import graph  # noqa: PLC0415 - only here
+
+    if args.limit or len(args.patterns) > 1:
+        raise UsageError("graph shows one group as a whole", hint="machinectl inventory graph [GROUP]")
+    group = args.patterns[0] if args.patterns else "all"
+    if group not in inventory.groups:
+        raise UsageError(
+            f"there is no group {group!r}", why=f"there are {', '.join(sorted(inventory.groups))}"
+        )
+    return graph(inventory, group)
+
+
+def _shown(inventory: Inventory, name: str) -> dict[str, Any]:
     """Variables as they are; wishes without what is in files and without values of the environment."""
     from machinectl.inventory.listing import plain  # noqa: PLC0415
     from machinectl.inventory.settings import wishes  # noqa: PLC0415
@@ -92,12 +110,13 @@ def _shown(inventory: Any, name: str) -> dict[str, Any]:
     wanted = {
         "ip": wish.ip,
         "ssh": {key: value for key, value in vars(wish.ssh).items() if value},
+        **({} if wish.become else {"become": "no"}),
         "engine": {key: value for key, value in engine.items() if value},
         "engine_port": wish.engine_port,
         "host": dict(wish.host),
         "tls_san": list(wish.tls_san),
         "files": [f"{one.path} ({len(one.content)} bytes, {one.mode:04o})" for one in wish.files],
-        "network": wish.network,
+        "network": {"advertise": wish.advertise} if wish.advertise else wish.network,
         "etcd": wish.etcd,
         "context": wish.context,
     }

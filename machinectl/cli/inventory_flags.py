@@ -28,7 +28,8 @@ def add_inventory_flags(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="PATH",
-        help=f"inventory file or folder; several add up (default: ${VARIABLE}, else ./inventory*)",
+        help=f"inventory file or folder; several add up (default: ${VARIABLE}, else ./inventory*, "
+        f"else the only one in ./{SEVERAL})",
     )
     parser.add_argument(
         "-l", "--limit", action="append", default=[], metavar="PATTERN", help="of those, only these"

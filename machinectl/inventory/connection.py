@@ -7,6 +7,7 @@ import shlex
 from typing import TYPE_CHECKING
 
 from machinectl.errors import InventoryError
+from machinectl.inventory.entries import WrongError, check_host
 from machinectl.model import SshAddress
 
 if TYPE_CHECKING:
@@ -54,8 +55,13 @@ def connection(host: Host, renderer: Renderer) -> tuple[SshAddress, bool]:
         found, where = value(name, default=known[0])
         if found.removeprefix("ansible.builtin.") not in known:
             raise InventoryError(f"{where} is {found}, and machinectl has {has}")
+    reached, where = value("ansible_host", "ansible_ssh_host", default=host.name)
+    try:
+        check_host(reached)
+    except WrongError as error:
+        raise InventoryError(f"{where}: {error}") from error
     address = SshAddress(
-        host=value("ansible_host", "ansible_ssh_host", default=host.name)[0],
+        host=reached,
         port=_port(*value("ansible_port", "ansible_ssh_port", default="0")),
         user=value("ansible_user", "ansible_ssh_user")[0],
         key=value("ansible_ssh_private_key_file", "ansible_private_key_file")[0],

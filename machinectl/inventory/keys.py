@@ -7,12 +7,12 @@ The options of dockerd come from the agent's table: daemon.json's key (`registry
 from __future__ import annotations
 
 import difflib
-import ipaddress
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 from machinectl.errors import InventoryError
+from machinectl.inventory.entries import WrongError, check_entry, check_host, check_key
 from machinectl_agent.spec import OURS, TABLE, Option, OptionError, parse_value
 
 FLAG, NUMBER, TEXT, LIST, MAP = "flag", "number", "text", "list", "map"
@@ -39,14 +39,8 @@ class Key:
         """The value in its kind. Raises `InventoryError`."""
         try:
             return _CHECKS[self.kind](self, value)
-        except _WrongError as error:
+        except WrongError as error:
             raise InventoryError(f"{place}: {self.name}: {error}", hint=error.hint) from None
-
-
-class _WrongError(ValueError):
-    def __init__(self, what: str, hint: str = "") -> None:
-        super().__init__(what)
-        self.hint = hint
 
 
 def _flag(_key: Key, value: Any) -> bool:
@@ -54,79 +48,70 @@ def _flag(_key: Key, value: Any) -> bool:
         return value
     if isinstance(value, str) and value.lower() in ("true", "false", "yes", "no", "on", "off"):
         return value.lower() in ("true", "yes", "on")
-    raise _WrongError(f"true or false is wanted, not {value!r}")
+    raise WrongError(f"true or false is wanted, not {value!r}")
 
 
 def _number(key: Key, value: Any) -> int:
     if isinstance(value, bool) or not (
         isinstance(value, int) or (isinstance(value, str) and value.isdecimal())
     ):
-        raise _WrongError(f"a whole number is wanted, not {value!r}")
+        raise WrongError(f"a whole number is wanted, not {value!r}")
     if key.name.endswith("port") and not 0 < int(value) < 65536:
-        raise _WrongError(f"a port is a number from 1 to 65535, not {value}")
+        raise WrongError(f"a port is a number from 1 to 65535, not {value}")
     if key.name == "engine-port" and int(value) == 2375:
-        raise _WrongError("2375 means Docker without TLS to every client", "leave it out (2376)")
+        raise WrongError("2375 means Docker without TLS to every client", "leave it out (2376)")
     return int(value)
 
 
 def _text(key: Key, value: Any) -> str:
     if isinstance(value, float):
-        raise _WrongError(f"YAML reads {value} as a number", f'put it into quotation marks: "{value}"')
+        raise WrongError(f"YAML reads {value} as a number", f'put it into quotation marks: "{value}"')
     if isinstance(value, bool) or not isinstance(value, (str, int)):
-        raise _WrongError(f"a text is wanted, not {value!r}")
+        raise WrongError(f"a text is wanted, not {value!r}")
     if "\n" in str(value) or not str(value):
-        raise _WrongError("a text on one line is wanted")
+        raise WrongError("a text on one line is wanted")
     if key.name == "engine-mirror" and not str(value).startswith(("https://", "http://")):
-        raise _WrongError(f"{value} is no URL", "write https://HOST/PATH")
+        raise WrongError(f"{value} is no URL", "write https://HOST/PATH")
+    if key.name == "ip":
+        check_host(str(value))
     return str(value)
 
 
 def _list(key: Key, value: Any) -> list[Any]:
     if not isinstance(value, list):
-        raise _WrongError(f"a list is wanted, not {value!r}", f"write {key.name}: [{value}]" if value else "")
+        raise WrongError(f"a list is wanted, not {value!r}", f"write {key.name}: [{value}]" if value else "")
     if key.name == "files":
         return value
     if key.option and key.option.key == "default-address-pools":
         return [_pool(one) for one in value]
     for one in value:
         if not isinstance(one, (str, int)) or isinstance(one, bool):
-            raise _WrongError(f"a list of texts is wanted, {one!r} is none")
+            raise WrongError(f"a list of texts is wanted, {one!r} is none")
     texts = [str(one) for one in value]
-    _check_entries(key, texts)
-    return texts
-
-
-def _check_entries(key: Key, texts: list[str]) -> None:
     again = next((one for one in texts if texts.count(one) > 1), None)
     if again is not None:
-        raise _WrongError(f"{again} is there twice")
+        raise WrongError(f"{again} is there twice")
     for one in texts:
-        if key.name == "registry-mirrors" and not one.startswith(("http://", "https://")):
-            raise _WrongError(f"{one} is no URL", f"write https://{one}")
-        if key.name == "labels" and "=" not in one:
-            raise _WrongError(f"{one} is no label", "write KEY=VALUE")
-        if key.name == "dns":
-            try:
-                ipaddress.ip_address(one)
-            except ValueError:
-                raise _WrongError(f"{one} is no address") from None
+        check_entry(key.name, one)
+    return texts
 
 
 def _pool(value: Any) -> dict[str, Any]:
     if isinstance(value, dict) and set(value) == {"base", "size"} and isinstance(value["size"], int):
         return dict(value)
-    raise _WrongError("a base and a size are wanted", "write {base: 10.10.0.0/16, size: 24}")
+    raise WrongError("a base and a size are wanted", "write {base: 10.10.0.0/16, size: 24}")
 
 
 def _map(key: Key, value: Any) -> dict[str, Any]:
     if not isinstance(value, dict):
-        raise _WrongError(f"a mapping is wanted, not {value!r}")
+        raise WrongError(f"a mapping is wanted, not {value!r}")
     if key.name == "engine-opt":
         return dict(value)
     found = {}
     for name, one in value.items():
+        check_key(key.name, str(name))
         if isinstance(one, (list, dict)) and not key.option:
-            raise _WrongError(f"{name}: a text is wanted, not {one!r}")
+            raise WrongError(f"{name}: a text is wanted, not {one!r}")
         if key.option:
             found[str(name)] = _option_entry(key.option, str(name), one)
         else:
@@ -141,7 +126,7 @@ def _option_entry(option: Option, name: str, value: Any) -> Any:
     try:
         return parse_value(option, f"{name}={text}")[name]
     except OptionError as error:
-        raise _WrongError(error.what, error.hint) from error
+        raise WrongError(error.what, error.hint) from error
 
 
 def _network(_key: Key, value: Any) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+from collections.abc import Collection
 from typing import TYPE_CHECKING, Any
 
 from machinectl.inventory.groups import ALL
@@ -12,30 +13,21 @@ if TYPE_CHECKING:
     from machinectl.inventory.read import Inventory
 
 
-def listing(inventory: Inventory) -> dict[str, Any]:
-    """Groups with their hosts and children, and every host's variables below `_meta`."""
+def listing(inventory: Inventory, chosen: Collection[str] | None = None) -> dict[str, Any]:
+    """Groups with their hosts and children, and every host's variables below `_meta`. `chosen`: these hosts only."""
+    shown = inventory.hosts.keys() if chosen is None else set(chosen)
     found: dict[str, Any] = {}
-    seen: set[str] = set()
-
-    def add(name: str) -> None:
-        if name in seen:
-            return
-        seen.add(name)
-        group = inventory.groups[name]
-        row: dict[str, Any] = {}
-        if name != ALL and group.hosts:
-            row["hosts"] = list(group.hosts)
-        children = list(group.children)
-        if children:
-            row["children"] = children
-        for one in group.children:
-            add(one)
-        if row:
-            found[name] = row
-
-    add(ALL)
-    variables = {name: plain(host.variables) for name, host in inventory.hosts.items() if host.variables}
-    return {"_meta": {"hostvars": variables}, **dict(sorted(found.items()))}
+    for name, group in sorted(inventory.groups.items()):
+        hosts = [one for one in group.hosts if one in shown] if name != ALL else []
+        row = {"hosts": hosts, "children": list(group.children)}
+        if any(row.values()):
+            found[name] = {key: value for key, value in row.items() if value}
+    variables = {
+        name: plain(host.variables)
+        for name, host in inventory.hosts.items()
+        if host.variables and name in shown
+    }
+    return {"_meta": {"hostvars": variables}, **found}
 
 
 def plain(value: Any) -> Any:
@@ -55,14 +47,16 @@ def plain(value: Any) -> Any:
 
 def graph(inventory: Inventory, name: str = ALL) -> str:
     """Groups and hosts as a tree of lines."""
-    lines = [f"@{name}:"]
-
-    def add(group: str, depth: int) -> None:
-        for child in inventory.groups[group].children:
-            lines.append(f"{'  |' * depth}--@{child}:")
-            add(child, depth + 1)
-        if group != ALL:  # those that are in no other group are in `ungrouped`
-            lines.extend(f"{'  |' * depth}--{host}" for host in inventory.groups[group].hosts)
-
-    add(name, 1)
+    lines = []
+    waiting = [(name, True, 0)]
+    while waiting:
+        one, is_group, depth = waiting.pop()
+        lead = "  |" * depth + "--" if depth else ""
+        lines.append(f"{lead}@{one}:" if is_group else f"{lead}{one}")
+        if is_group:
+            group = inventory.groups[one]
+            # those of `all` are in `ungrouped`, where they are in no other group
+            hosts = group.hosts if one != ALL else ()
+            below = [(child, True, depth + 1) for child in group.children]
+            waiting.extend(reversed([*below, *((host, False, depth + 1) for host in hosts)]))
     return "\n".join(lines)

@@ -124,7 +124,7 @@ def _part(found: list[str], subscript: re.Match[str], word: str) -> list[str]:
 
 
 def _nothing(inventory: Inventory, word: str) -> InventoryError:
-    near = difflib.get_close_matches(word, [*inventory.hosts, *inventory.groups], 1, 0.6)
+    near = difflib.get_close_matches(word, [*inventory.hosts, *inventory.groups], 1, 0.65)
     return InventoryError(
         f"no host and no group of the inventory matches {word!r}",
         hint=f"did you mean {near[0]!r}?" if near else "`machinectl inventory graph` shows them",

@@ -12,6 +12,7 @@ from typing import Any
 
 from machinectl.errors import InventoryError
 from machinectl.inventory.connection import connection
+from machinectl.inventory.entries import MACHINE
 from machinectl.inventory.faults import Faults
 from machinectl.inventory.files import file_wishes
 from machinectl.inventory.keys import Key, find_key
@@ -36,6 +37,12 @@ def wishes(inventory: Inventory, names: Sequence[str]) -> list[Wish]:
 
 
 def _wish(host: Host, renderer: Renderer, faults: Faults) -> Wish:
+    if not MACHINE.fullmatch(host.name):
+        raise InventoryError(
+            f"{host.file}: no machine can be called {host.name!r}",
+            why="allowed are letters, digits, - and ., the first one a letter or digit",
+            hint=f"give it another name, and `ansible_host: {host.name}`",
+        )
     settings = merged(host, renderer, faults)
     ssh, become = SshAddress(host.name), True
     with faults.kept():

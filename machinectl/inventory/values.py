@@ -30,13 +30,14 @@ def engine_wishes(settings: Settings, folders: Sequence[Path]) -> dict[str, Any]
     if options:
         engine["options"] = options
     if settings.get("engine-env", ({}, None))[0]:
-        engine["env"] = _environment(*settings["engine-env"])
+        engine["env"] = dict(settings["engine-env"][0])
     if "engine-version" in settings:
         engine["version"] = settings["engine-version"][0]
     if "engine-mirror" in settings:
         engine["mirror"] = settings["engine-mirror"][0].rstrip("/")
     if settings.get("engine-package", ([], None))[0]:
-        engine["packages"] = [str(_path(one, folders)) for one in settings["engine-package"][0]]
+        place = settings["engine-package"][1]
+        engine["packages"] = [_path(one, folders, place) for one in settings["engine-package"][0]]
     if settings.get("adopt", (False, None))[0]:
         engine["adopt"] = True
         clash = next(
@@ -77,16 +78,11 @@ def _free_options(values: Mapping[str, Any], place: Any) -> list[tuple[str, Any]
     return found
 
 
-def _environment(values: Mapping[str, str], place: Any) -> dict[str, str]:
-    for name in values:
-        if not name.isidentifier():
-            # the value may be a password: only the name is shown
-            raise InventoryError(f"{place}: engine-env: {name!r} is no name of a variable")
-    return dict(values)
-
-
-def _path(text: str, folders: Sequence[Path]) -> Path:
+def _path(text: str, folders: Sequence[Path], place: Any) -> str:
     path = Path(text).expanduser()
-    if path.is_absolute():
-        return path
-    return next((one / path for one in folders if (one / path).exists()), folders[0] / path)
+    places = [path] if path.is_absolute() else [one / path for one in folders]
+    for one in places:
+        if one.is_file():
+            return str(one)
+    looked = ", ".join(str(one) for one in places)
+    raise InventoryError(f"{place}: engine-package: there is no file {text}", why=f"looked at {looked}")

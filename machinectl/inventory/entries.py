@@ -1,0 +1,61 @@
+"""What single values of settings look like. The agent and `create` have the same rules; here an error has a line."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+
+MACHINE = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9\-.]*")
+"""As the store's rule for names."""
+HOST = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9._-]*[A-Za-z0-9])?")
+"""As `create --ip`."""
+PACKAGE = re.compile(r"[A-Za-z0-9][A-Za-z0-9+._:@-]*")
+"""As the agent's phase host-packages."""
+SYSCTL = re.compile(r"[a-z0-9_]+([./][A-Za-z0-9_.:@-]+)+")
+"""As the agent's phase sysctl."""
+
+
+class WrongError(ValueError):
+    """What is wrong with a value; `hint` is what to write."""
+
+    def __init__(self, what: str, hint: str = "") -> None:
+        super().__init__(what)
+        self.hint = hint
+
+
+def is_address(text: str) -> bool:
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    return True
+
+
+def check_host(text: str) -> None:
+    """An address or a host's name."""
+    bare = text[1:-1] if text.startswith("[") and text.endswith("]") else text
+    if not is_address(bare) and not HOST.fullmatch(bare):
+        raise WrongError(f"{text!r} is neither an address nor a host's name")
+
+
+def check_entry(setting: str, text: str) -> None:
+    """One entry of the list `setting`. Raises `WrongError`."""
+    if setting == "registry-mirrors" and not text.startswith(("http://", "https://")):
+        raise WrongError(f"{text} is no URL", f"write https://{text}")
+    if setting == "labels" and "=" not in text:
+        raise WrongError(f"{text} is no label", "write KEY=VALUE")
+    if setting == "dns" and not is_address(text):
+        raise WrongError(f"{text} is no address")
+    if setting == "packages" and not PACKAGE.fullmatch(text):
+        raise WrongError(f"{text!r} is no name of a package")
+    if setting == "tls-san":
+        check_host(text.removeprefix("*."))
+
+
+def check_key(setting: str, name: str) -> None:
+    """One key of the map `setting`. Raises `WrongError`."""
+    if setting == "sysctl" and (not SYSCTL.fullmatch(name) or ".." in name):
+        raise WrongError(f"{name!r} is no kernel setting", "write it as sysctl prints it: net.core.somaxconn")
+    if setting == "engine-env" and not name.isidentifier():
+        # the value may be a password: only the name is shown
+        raise WrongError(f"{name!r} is no name of a variable")
