@@ -90,7 +90,10 @@ class Renderer:
             raise InventoryError(
                 f"{place}: the template can't be filled in for {host.name}",
                 why=_reason(error),
-                hint="`machinectl inventory list` has the hosts' variables",
+                # docker's own templates, of log-opts and the like, are Go's: {{.Name}}
+                hint=f"is it a template of docker's? write !unsafe {template!r}"
+                if not file and re.search(r"\{\{-?\s*\.", template)
+                else "`machinectl inventory list` has the hosts' variables",
             ) from error
         except Exception as error:  # a template can call anything that is in its sandbox
             raise InventoryError(
