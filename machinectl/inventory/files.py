@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
 KEYS = ("dest", "src", "content", "template", "mode", "owner", "group", "restart", "secret")
 SOURCES = ("src", "content", "template")
+DEST = re.compile(r"/(?!/)[^\0-\x1f]*[^/\0-\x1f]")
 LARGEST = 64 * 1024 * 1024
 """Bytes. More is copying, not configuration."""
 
@@ -47,23 +49,26 @@ def _file_wish(row: Any, place: str, host: Host, renderer: Renderer) -> FileWish
     if len(given) != 1:
         raise InventoryError(f"{place}: exactly one of src, content and template is wanted")
     path = row.get("dest")
-    if not isinstance(path, str) or not path.startswith("/") or path.endswith("/"):
+    if not isinstance(path, str) or os.path.normpath(path) != path or not DEST.fullmatch(path):
         raise InventoryError(f"{place}: dest is an absolute path of a file, not {path!r}")
     return FileWish(
         path=path,
         content=_content(given[0], row[given[0]], place, host, renderer),
         mode=_mode(row.get("mode", "0644"), place),
-        owner=str(row.get("owner", "root")),
-        group=str(row.get("group", "root")),
+        owner=_account(row.get("owner", "root"), place),
+        group=_account(row.get("group", "root"), place),
         restart=_unit(row.get("restart", ""), place),
-        secret=row.get("secret", False) is True,
+        secret=_flag(row.get("secret", False), place),
         origin=place,
     )
 
 
 def _content(kind: str, value: Any, place: str, host: Host, renderer: Renderer) -> bytes:
+    if isinstance(value, (dict, list, bool)):
+        # the value may be a secret
+        raise InventoryError(f"{place}: {kind} is a text", hint="write it in quotation marks, or behind |")
     if kind == "content":
-        return str(value).encode()
+        return str(value).encode(errors="surrogateescape")
     path = _find(str(value), "files" if kind == "src" else "templates", host.folders, place)
     try:
         content = path.read_bytes()
@@ -85,7 +90,7 @@ def _content(kind: str, value: Any, place: str, host: Host, renderer: Renderer) 
 
 def _find(text: str, folder: str, folders: Sequence[Path], place: str) -> Path:
     """Beside the inventory, or in its folder `files` or `templates`."""
-    path = Path(text).expanduser()
+    path = Path(os.path.expanduser(text))  # noqa: PTH111 - Path's raises for a user that is not there
     places = (
         [path] if path.is_absolute() else [base / sub / path for base in folders for sub in (folder, ".")]
     )
@@ -116,6 +121,20 @@ def _is_written_octal(digits: str) -> bool:
         return False
     owner, group, other = map(int, digits)
     return not (group & ~owner or other & ~group) and digits != "511"  # 0777
+
+
+def _account(value: Any, place: str) -> str:
+    """A user or a group, by name or number."""
+    text = str(value)
+    if isinstance(value, bool) or not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.@-]*\$?", text):
+        raise InventoryError(f"{place}: {value!r} is no name of a user or group")
+    return text
+
+
+def _flag(value: Any, place: str) -> bool:
+    if not isinstance(value, bool):
+        raise InventoryError(f"{place}: `secret` is true or false, not {value!r}")
+    return value
 
 
 def _unit(value: Any, place: str) -> str:

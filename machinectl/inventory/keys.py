@@ -104,19 +104,25 @@ def _pool(value: Any) -> dict[str, Any]:
 
 def _map(key: Key, value: Any) -> dict[str, Any]:
     if not isinstance(value, dict):
-        raise WrongError(f"a mapping is wanted, not {value!r}")
+        raise WrongError(f"a mapping is wanted, not {_kind(value)}")
     if key.name == "engine-opt":
         return dict(value)
     found = {}
     for name, one in value.items():
         check_key(key.name, str(name))
         if isinstance(one, (list, dict)) and not key.option:
-            raise WrongError(f"{name}: a text is wanted, not {one!r}")
+            raise WrongError(f"{name}: a text is wanted, not {_kind(one)}")
         if key.option:
             found[str(name)] = _option_entry(key.option, str(name), one)
         else:
             found[str(name)] = str(one).lower() if isinstance(one, bool) else "" if one is None else str(one)
     return found
+
+
+def _kind(value: Any) -> str:
+    """Of a value that may be a secret: proxies have passwords."""
+    kinds: dict[type, str] = {list: "a list", dict: "a mapping", str: "a text", type(None): "nothing"}
+    return next((name for kind, name in kinds.items() if isinstance(value, kind)), type(value).__name__)
 
 
 def _option_entry(option: Option, name: str, value: Any) -> Any:

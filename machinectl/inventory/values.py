@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -79,7 +80,7 @@ def _free_options(values: Mapping[str, Any], place: Any) -> list[tuple[str, Any]
 
 
 def _path(text: str, folders: Sequence[Path], place: Any) -> str:
-    path = Path(text).expanduser()
+    path = Path(os.path.expanduser(text))  # noqa: PTH111 - Path's raises for a user that is not there
     places = [path] if path.is_absolute() else [one / path for one in folders]
     for one in places:
         if one.is_file():

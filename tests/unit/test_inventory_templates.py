@@ -58,7 +58,7 @@ def filled(tmp_path):
         ("{{ hostvars['other']['inventory_hostname'] }}", "other"),
         ("{{ hostvars | length }} {{ 'x' in hostvars }}", "2 False"),
         ("{{ nothing | default('else') }} {{ version | d('x') }}", "else 27.5"),
-        ("{{ whole is defined }}", "True"),
+        ("{{ 'y' if whole is defined else 'n' }}", "y"),
         ("{{ groups.ungrouped | join(',') }} {{ group_names }}", "other,a ['ungrouped']"),
         ("{{ inventory_file }}", "{folder}/hosts.yml"),
         ("{{ inventory_dir }}", "{folder}"),
