@@ -40,6 +40,9 @@ def inventory_paths(given: list[str]) -> list[Path]:
     """Raises `UsageError` where no inventory is named and none lies here."""
     # parted like PATH is; a comma is Ansible's sign for a list of hosts
     named = given or [one for one in os.environ.get(VARIABLE, "").split(os.pathsep) if one]
+    if "" in given:
+        # a variable of a script's that is empty must not mean the folder where it runs
+        raise UsageError("-i without a path", hint="-i PATH names a file or a folder")
     if named:
         return [Path(one).expanduser() for one in named]
     for name in DEFAULTS:

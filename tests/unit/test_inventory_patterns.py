@@ -88,3 +88,5 @@ def test_the_inventory_that_is_read_when_none_is_named(tmp_path, monkeypatch):
     monkeypatch.setenv("MACHINECTL_INVENTORY", "a:b")
     assert [str(one) for one in inventory_paths([])] == ["a", "b"]
     assert [str(one) for one in inventory_paths(["c"])] == ["c"]
+    with pytest.raises(UsageError, match="-i without a path"):
+        inventory_paths([""])
