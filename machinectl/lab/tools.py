@@ -57,6 +57,8 @@ def call(
             timeout=deadline,
             env=environment,
             check=False,
+            # a `kill 0` inside of a host ends that command, and not whoever called it
+            start_new_session=True,
         )
     except subprocess.TimeoutExpired as error:
         raise LabError(f"`{argv[0]}` did not end within {deadline:.0f} s", why=why) from error
