@@ -192,6 +192,13 @@ def test_who_asks_has_its_way_where_two_want_different_things():
     assert caught.value.code == "port-shared"
 
 
+def test_entries_that_are_mappings_are_put_together():
+    first, second = ({"base": f"10.{number}.0.0/16", "size": 24} for number in (1, 2))
+    a = engine_wish("a", options={"default-address-pools": [first]})
+    b = engine_wish("b", a.wishes, options={"default-address-pools": [second, first]})
+    assert b.engine.options == {"default-address-pools": [first, second]}
+
+
 def test_a_take_over_and_a_removal_forget_the_wishes():
     gone = identity_of(text(B))
     known = {gone: own_wishes(EngineSpec(options={"debug": True}))}

@@ -80,7 +80,9 @@ def _options(all_of_them: List[Wishes], own: Wishes) -> Dict[str, Any]:
         before = document[key]
         if isinstance(value, list) and isinstance(before, list):
             mine = {entry_name(key, one): one for one in value}
-            document[key] = list(dict.fromkeys(mine.get(entry_name(key, one), one) for one in before))
+            # by their names: entries of default-address-pools are mappings
+            merged = {entry_name(key, one): mine.get(entry_name(key, one), one) for one in before}
+            document[key] = list(merged.values())
         elif isinstance(value, dict) and isinstance(before, dict):
             document[key] = {**before, **value}
         else:
