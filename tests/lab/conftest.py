@@ -102,7 +102,7 @@ class CommandLine:
     def docker(self, name, *words, check=True, stdin=None, timeout=120):
         """The docker client, pointed at a machine by what `machinectl env` prints."""
         pointed = dict(self.env)
-        for line in self.run("env", "--shell", "bash", name).stdout.splitlines():
+        for line in self.run("env", "--no-check", "--shell", "bash", name).stdout.splitlines():
             if line.startswith("export "):
                 key, _, value = line.removeprefix("export ").partition("=")
                 pointed[key] = value.strip('"')
