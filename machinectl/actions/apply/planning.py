@@ -13,9 +13,10 @@ from machinectl.actions.apply.targets import Target, inventory_name, left_behind
 from machinectl.actions.context import context_steps
 from machinectl.actions.converge import survey
 from machinectl.actions.fleet import on_each
-from machinectl.errors import UsageError
+from machinectl.errors import InventoryError, UsageError
 from machinectl.inventory.read import Inventory
 from machinectl.inventory.settings import wishes
+from machinectl.inventory.wish import Wish
 from machinectl.store.etcd import load_etcd
 from machinectl.store.store import Store
 
@@ -43,9 +44,11 @@ def read_scope(
             why=f"{', '.join(patterns) or 'all'} leaves none of the inventory's {len(inventory.hosts)}",
             hint="`machinectl inventory list` shows them",
         )
-    found = wishes(inventory, list(inventory.hosts))
-    name = inventory_name(store, paths)
     chosen = set(names)
+    strict = {one.name: one for one in wishes(inventory, names)}
+    everybody = (strict.get(one) or _readable(inventory, one) for one in inventory.hosts)
+    found = [one for one in everybody if one]
+    name = inventory_name(store, paths)
     everything = targets(store, found, name)
     return Scope(
         name,
@@ -53,6 +56,14 @@ def read_scope(
         left_behind(store, name, list(inventory.hosts)),
         Members.of(found, chosen),
     )
+
+
+def _readable(inventory: Inventory, name: str) -> Wish | None:
+    """Of a host that this run is not about: an inventory may also hold hosts that are no machines of ours."""
+    try:
+        return wishes(inventory, [name])[0]
+    except InventoryError:
+        return None
 
 
 def make_plan(store: Store, scope: Scope, options: ApplyOptions) -> FleetPlan:
