@@ -23,6 +23,7 @@ def store(tmp_path):
 @pytest.fixture
 def scope(tmp_path, store):
     """`scope(TEXT, *PATTERNS)` → the scope, with an empty store."""
+
     def read(text, *patterns):
         path = tmp_path / "hosts.ini"
         path.write_text(text)
