@@ -188,8 +188,9 @@ def test_a_refused_network_is_said_and_leaves_nothing(engine, words, said):
     assert said in done.stderr
     assert "fault of the agent" not in done.stderr
     check(engine)
-    pools = [one for one in engine.calls("RequestPool") if not is_error(one["answer"])]
-    assert len(engine.calls("ReleasePool")) == len(pools)
+    pools = [one["answer"]["PoolID"] for one in engine.calls("RequestPool") if not is_error(one["answer"])]
+    # an earlier network's may still come in
+    assert set(pools) <= {one["request"]["PoolID"] for one in engine.calls("ReleasePool")}
     assert "wrong" not in engine.cluster.networks(engine.name)
 
 
@@ -249,8 +250,10 @@ def test_a_service_that_knows_nothing_any_more(engine):
     engine.cluster.ask(engine.name, "reconcile")
     engine.docker("exec box ping -c 1 -W 2 other")
     engine.docker("exec box killall -INT ping")
-    sent, received = engine.docker("exec box grep transmitted /tmp/pings").split()[0:4:3]
-    assert sent == received
+    answered = engine.docker("exec box grep -o 'seq=[0-9]*' /tmp/pings").split()
+    assert answered == [f"seq={number}" for number in range(len(answered))]
+    sent = int(engine.docker("exec box grep transmitted /tmp/pings").split()[0])
+    assert sent - len(answered) <= 1  # the last one may have been on its way when ping was ended
     for name in ("box", "other"):
         engine.docker(f"rm -f {name}")
     engine.docker(f"network rm {net}")
