@@ -135,7 +135,7 @@ class Work:
         path.write_text("\n".join(lines) + "\n")
         (self.folder / ".ansible.cfg").write_text(
             "[defaults]\nhost_key_checking = False\n[connection]\npipelining = True\n"
-            "[ssh_connection]\npipelining = True\nssh_args = -o ControlMaster=auto -o ControlPersist=60s\n"
+            "[ssh_connection]\npipelining = True\nssh_args = -o ControlMaster=auto -o ControlPersist=60s -o UserKnownHostsFile=/dev/null\n"
         )
         forks = str(len(self.hosts))
         program = str(VENV / "bin/ansible-playbook")
@@ -147,6 +147,7 @@ class Work:
             "ssh_user": "root",
             "ssh_key": str(self.hosts[0].key),
             "ssh_strict_host_key_checking": "off",
+            "ssh_known_hosts_file": str(self.folder / "pyinfra_known_hosts"),
             "certificates": str(self.certificates),
             "mirror": mirror,
         }
