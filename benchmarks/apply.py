@@ -135,7 +135,8 @@ class Work:
         path.write_text("\n".join(lines) + "\n")
         (self.folder / ".ansible.cfg").write_text(
             "[defaults]\nhost_key_checking = False\n[connection]\npipelining = True\n"
-            "[ssh_connection]\npipelining = True\nssh_args = -o ControlMaster=auto -o ControlPersist=60s -o UserKnownHostsFile=/dev/null\n"
+            "[ssh_connection]\npipelining = True\nssh_args = -o ControlMaster=auto "
+            "-o ControlPersist=60s -o UserKnownHostsFile=/dev/null\n"
         )
         forks = str(len(self.hosts))
         program = str(VENV / "bin/ansible-playbook")
