@@ -13,7 +13,6 @@ from typing import Any, Callable, Dict, Mapping, Tuple
 
 from machinectl_agent.engine import api, unit
 from machinectl_agent.engine.end_containers import container_processes, end_containers
-from machinectl_agent.engine.loaded import process_identity
 from machinectl_agent.engine.stopped import forget_stopped, wish_stopped
 from machinectl_agent.host import Host
 from machinectl_agent.lock import apply_lock
@@ -49,7 +48,7 @@ def power(work: Work, args: Mapping[str, Any], emit: Emit) -> Dict[str, Any]:
     """args: action, for (who runs the controller), containers (end them, too) → was (active before), containers
     (running afterwards, or ended). Raises `Problem`.
 
-    A reboot is announced by an event `boot` with this boot's identity: the answer may get lost in it.
+    A reboot is announced by an event `boot`: the answer may get lost in it.
     """
     action = _ACTIONS.get(str(args.get("action")))
     if action is None:
@@ -62,11 +61,6 @@ def power(work: Work, args: Mapping[str, Any], emit: Emit) -> Dict[str, Any]:
             )
         order = _Order(work, state, emit, str(args.get("for", "")), bool(args.get("containers")))
         return {"was": state.get("ActiveState") == "active", "containers": action(order)}
-
-
-def boot_identity(host: Host) -> str:
-    """Differs after every boot, also in containers, which share the kernel's boot id with others."""
-    return process_identity(host, 1)
 
 
 def _start(order: _Order) -> int:
@@ -115,8 +109,7 @@ def _reboot(order: _Order) -> int:
     forget_stopped(order.host)
     if order.state.get("LoadState") == "loaded" and order.state.get("UnitFileState") != "enabled":
         enable(order.work)
-    identity = boot_identity(order.host)
-    order.emit({"event": "boot", "identity": identity})
+    order.emit({"event": "boot"})
     # -i: we are root and were asked to, whoever sits at the host
     order.host.must("systemctl", "reboot", "-i", "--no-block", deadline=60)
     return len(container_processes(order.host))

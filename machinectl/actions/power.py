@@ -22,7 +22,7 @@ from machinectl.model import Machine
 from machinectl.remote.agent_client import run_agent
 from machinectl.remote.become import Become
 from machinectl.remote.bundle import build_bundle
-from machinectl.remote.connection import open_connection
+from machinectl.remote.connection import Connection, open_connection
 from machinectl.remote.engine_client import engine_version
 from machinectl.store.store import Store
 from machinectl_agent import wire
@@ -35,6 +35,9 @@ VERIFY_DEADLINE = 20.0
 
 REBOOT_DEADLINE = 300.0
 """Seconds from the order to the engine's answer, unless the user says otherwise; servers count their memory."""
+
+DOUBT = 60.0
+"""Seconds that a host which answers as before is given to go down, where the order may not have reached it."""
 
 PAUSE = 0.5
 """Seconds between two looks at a host that is rebooting."""
@@ -95,10 +98,10 @@ def restart(
             began = time.monotonic()
             machine = store.load(name)
             report = Report(name, quiet=quiet)
-            identity = _order_reboot(store, machine, become, report)
+            identity, doubt = _order_reboot(store, machine, become, report)
             report.line("waiting for the host to boot")
             until = time.monotonic() + deadline
-            _wait_for_boot(store, machine, identity, until, deadline)
+            _wait_for_boot(store, machine, identity, until, deadline, doubt)
             report.line("waiting for the engine to answer")
             _wait_for_engine(store, machine, until, deadline)
         return time.monotonic() - began
@@ -114,32 +117,41 @@ def _ask(
         return run_agent(connection, build_bundle(), request, on_event=report.event, deadline=POWER_DEADLINE)
 
 
-def _order_reboot(store: Store, machine: Machine, become: Become, report: Report) -> str:
-    """This boot's identity, once the host is going down."""
-    announced: list[str] = []
+def _order_reboot(
+    store: Store, machine: Machine, become: Become, report: Report
+) -> tuple[str, MachinectlError | None]:
+    """This boot's identity, once the host is going down; and the error where it is not known whether it is."""
+    announced = False
 
     def on_event(message: Mapping[str, Any]) -> None:
-        if message.get("event") == "boot":
-            announced.append(str(message["identity"]))
+        nonlocal announced
+        announced = announced or message.get("event") == "boot"
         report.event(message)
 
     request = wire.request("power", {"action": "reboot", "for": whoami()})
-    # a host that goes down may take the answer with it; one that does not is found out by its identity
     lost = (ConnectionFailed, AgentFailed, RemoteFailed)
-    try:
-        with connect(store, machine, become, report) as connection:
+    with connect(store, machine, become, report) as connection:
+        identity = _identity(connection)
+        try:
             run_agent(connection, build_bundle(), request, on_event=on_event, deadline=POWER_DEADLINE)
-    except lost as error:
-        if not announced or error.problem not in ("unreachable", "agent-failed", "remote-failed"):
-            raise
-    if not announced:
-        raise AgentFailed("the agent did not say which boot it ends", machine=machine.name)
-    return announced[0]
+        except lost as error:
+            if error.problem not in ("unreachable", "agent-failed", "remote-failed"):
+                raise
+            # a host that goes down may take the answer with it: a reset even takes what had come and was not yet read
+            return identity, None if announced else error
+    return identity, None
 
 
-def _wait_for_boot(store: Store, machine: Machine, before: str, until: float, deadline: float) -> None:
+def _identity(connection: Connection) -> str:
+    return parse_boot(connection.run(_BOOT, deadline=10.0, as_root=False).stdout.decode(errors="replace"))
+
+
+def _wait_for_boot(
+    store: Store, machine: Machine, before: str, until: float, deadline: float, doubt: MachinectlError | None
+) -> None:
     trouble: MachinectlError | None = None
     seen = False
+    doubted = time.monotonic() + DOUBT
     while time.monotonic() < until:
         try:
             with open_connection(
@@ -149,14 +161,15 @@ def _wait_for_boot(store: Store, machine: Machine, before: str, until: float, de
                 become=Become(),
                 deadline=max(1.0, min(10.0, until - time.monotonic())),
             ) as connection:
-                said = connection.run(_BOOT, deadline=10.0, as_root=False).stdout.decode(errors="replace")
-            if parse_boot(said) != before:
-                return
+                if _identity(connection) != before:
+                    return
             seen = True
         except HostKeyChanged:
             raise
         except (ConnectionFailed, RemoteFailed) as error:
             trouble, seen = error, False
+        if doubt and seen and time.monotonic() > doubted:
+            raise doubt
         time.sleep(PAUSE)
     raise ConnectionFailed(
         "the host did not go down" if seen else "the host did not come back from its reboot",
@@ -181,7 +194,7 @@ def _wait_for_engine(store: Store, machine: Machine, until: float, deadline: flo
 
 
 def parse_boot(said: str) -> str:
-    """Pure: what `_BOOT` printed → the identity as the agent says it (`BOOT_ID 1 START_TICKS`)."""
+    """Pure: what `_BOOT` printed → `BOOT_ID 1 START_TICKS`, which differs after every boot."""
     boot, _, stat = said.strip().partition("\n")
     fields = stat.split()
     # field 22 of proc_pid_stat(5); the first two are cut off
