@@ -85,10 +85,10 @@ def test_three_fail_in_their_own_ways_and_the_others_finish(ready, run, reposito
     dead, full, cut = ready[1:4]
     lab.power_cut(dead.name)
     full.run(FILL)
-    # the agent's own lock is held: its run has begun and waits, and then its sshd goes
-    holder = subprocess.Popen(
-        ["nsenter", "-t", str(cut.leader), "-m", "-p", "flock", "/run/machinectl/apply.lock", "sleep", "9999"]
-    )
+    # the agent's own lock is held: its run has begun and waits, and then its sshd goes. Neither nsenter nor flock
+    # forks here: who ends this process ends the lock
+    lock = ["flock", "--no-fork", "/run/machinectl/apply.lock", "sleep", "9999"]
+    holder = subprocess.Popen(["nsenter", "-t", str(cut.leader), "-m", *lock])
     repository.write("group_vars/all.yml", "machinectl:\n  registry-mirrors: [http://127.0.0.1:5002]\n")
 
     ended = threading.Event()
@@ -120,8 +120,9 @@ def test_three_fail_in_their_own_ways_and_the_others_finish(ready, run, reposito
     # a dead host costs one deadline, not one per step
     assert took < 60, took
     holder.kill()
+    holder.wait()
     full.run("umount /etc/docker")
     lab.start(dead.name)
-    assert run("apply", "--yes").returncode == 0
+    assert run("apply", "--yes", timeout=120).returncode == 0
     for host in (dead, full, cut):
         assert "5002" in host.run("docker info -f '{{.RegistryConfig.Mirrors}}'").stdout
