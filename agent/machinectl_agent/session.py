@@ -183,10 +183,17 @@ def _power(session: Session, args: Mapping[str, Any]) -> Dict[str, Any]:
     return power(Work(Host(), session.log, session.need), args, session.emit)
 
 
+def _volumes(session: Session, args: Mapping[str, Any]) -> Dict[str, Any]:
+    from machinectl_agent.volumes.ops import volumes  # noqa: PLC0415 - the others need none of it
+
+    return volumes(session, args)
+
+
 _VERBS: Dict[str, Callable[[Session, Mapping[str, Any]], Dict[str, Any]]] = {
     "apply": _apply,
     "etcd": _etcd,
     "facts": lambda _session, _args: gather(Host()).to_json(),
     "power": _power,
     "upgrade": _upgrade,
+    "volumes": _volumes,
 }

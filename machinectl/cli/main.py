@@ -69,6 +69,12 @@ COMMANDS: tuple[tuple[str, str, str, bool], ...] = (
     ("url", "machinectl.cli.url", "print the URLs of machines' engines", True),
     ("use", "machinectl.cli.use", "point this shell at a machine (a function, see shell-init)", True),
     ("version", "machinectl.cli.version", "print machinectl's version, or a machine's engine version", False),
+    (
+        "volume",
+        "machinectl.cli.volume",
+        "volumes and their contents: ls, create, inspect, rm, backup, restore, migrate, clone, pack",
+        False,
+    ),
 )
 """(name, module, summary, fast). A fast module has `main(words, storage_path)`, another one
 `configure(parser)` and `run(args)`; `main` and `run` give the exit status. A fast one's `slower(words)` names another

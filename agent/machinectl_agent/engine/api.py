@@ -6,13 +6,26 @@ import http.client
 import json
 import socket
 import time
-from typing import Any, Callable, Optional
+from typing import Any, Callable, Mapping, Optional
 
 SOCKET = "/run/docker.sock"
+
+DEADLINE = 10.0
 
 
 class ApiError(Exception):
     """dockerd did not answer, or with an error; the text says which."""
+
+    def __init__(self, text: str, *, status: int = 0, said: str = "") -> None:
+        super().__init__(text)
+        self.status = status
+        """HTTP's; 0 where there was no answer."""
+        self.said = said
+        """dockerd's own words."""
+
+
+class Conflict(ApiError):
+    """403 or 409: it is in use, or the name is taken."""
 
 
 class UnixConnection(http.client.HTTPConnection):
@@ -48,6 +61,43 @@ def get(path: str, *, deadline: float = 5.0, unix_socket: str = SOCKET) -> Any:
         return json.loads(body)
     except ValueError:
         return body.decode(errors="replace")
+
+
+def call(
+    method: str,
+    path: str,
+    body: Optional[Mapping[str, Any]] = None,
+    *,
+    deadline: float = DEADLINE,
+    unix_socket: str = SOCKET,
+) -> Any:
+    """The JSON answer; None for 404 and for answers without a body. Raises `ApiError`."""
+    connection = UnixConnection(unix_socket, deadline)
+    try:
+        text = None if body is None else json.dumps(body)
+        connection.request(method, path, text, {"Content-Type": "application/json"} if text else {})
+        answer = connection.getresponse()
+        content = answer.read()
+    except (OSError, http.client.HTTPException) as error:
+        raise ApiError(f"no answer on {unix_socket} to {method} {path}: {error!r}") from error
+    finally:
+        connection.close()
+    if answer.status == 404:
+        return None
+    if answer.status >= 300:
+        raise refusal(f"{method} {path}", answer.status, content)
+    return json.loads(content) if content.strip() else None
+
+
+def refusal(what: str, status: int, content: bytes) -> ApiError:
+    """Pure: the error for an answer; dockerd's are `{"message": …}`."""
+    said = content[:1000].decode(errors="replace").strip()
+    try:
+        said = str(json.loads(content)["message"])
+    except (ValueError, KeyError, TypeError):
+        pass  # a proxy's or an older engine's plain text
+    kind = Conflict if status in (403, 409) else ApiError
+    return kind(f"{what}: {status} {said[:300]}", status=status, said=said)
 
 
 def wait_until(condition: Callable[[], bool], deadline: float, pause: float = 0.1) -> bool:

@@ -13,14 +13,12 @@ import urllib.parse
 from dataclasses import dataclass, field
 from typing import Any, Dict, Iterator, List, Mapping, Optional
 
-from machinectl_agent.engine.api import ApiError, UnixConnection
+from machinectl_agent.engine.api import ApiError, Conflict, UnixConnection, call
 from machinectl_agent.network.records import DRIVER, ID_OPTION, NetworkRecord
 
+__all__ = ["Conflict", "DockerNetwork", "Engine", "parse_network", "render_network"]
+
 DEADLINE = 10.0
-
-
-class Conflict(ApiError):
-    """403 or 409: there are containers on it, or the name is taken."""
 
 
 @dataclass(frozen=True)
@@ -46,24 +44,7 @@ class Engine:
         self, method: str, path: str, body: Optional[Mapping[str, Any]] = None, deadline: float = DEADLINE
     ) -> Any:
         """The JSON answer; None for 404 and for answers without a body."""
-        connection = UnixConnection(self._path, deadline)
-        try:
-            text = None if body is None else json.dumps(body)
-            connection.request(method, path, text, {"Content-Type": "application/json"} if text else {})
-            answer = connection.getresponse()
-            content = answer.read()
-        except (OSError, http.client.HTTPException) as error:
-            raise ApiError(f"no answer on {self._path} to {method} {path}: {error!r}") from error
-        finally:
-            connection.close()
-        if answer.status == 404:
-            return None
-        if answer.status >= 300:
-            text = content[:300].decode(errors="replace").strip()
-            raise (Conflict if answer.status in (403, 409) else ApiError)(
-                f"{method} {path}: {answer.status} {text}"
-            )
-        return json.loads(content) if content.strip() else None
+        return call(method, path, body, deadline=deadline, unix_socket=self._path)
 
     def networks(self) -> List[DockerNetwork]:
         """Ours, without their endpoints."""

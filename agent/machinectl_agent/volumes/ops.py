@@ -1,0 +1,167 @@
+"""Questions and small changes, without a stream: the agent's verb `volumes`, args {"op": …}."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Callable, Dict, List, Mapping
+
+from machinectl_agent.host import Host
+from machinectl_agent.problems import Problem
+from machinectl_agent.volumes import docker
+from machinectl_agent.volumes.place import (
+    Place,
+    bound_folder,
+    check_name,
+    check_replaceable,
+    find_place,
+    is_path,
+    need_place,
+    place_of,
+)
+from machinectl_agent.volumes.users import User, find_users, users_of
+
+if TYPE_CHECKING:
+    from machinectl_agent.session import Session
+
+SIZE_DEADLINE = 900.0
+
+
+def volumes(session: Session, args: Mapping[str, Any]) -> Dict[str, Any]:
+    """Raises `Problem`."""
+    op = _OPS.get(str(args.get("op")))
+    if op is None:
+        raise Problem("spec", f"the agent does not know what {args.get('op')!r} of volumes is")
+    return op(session, args)
+
+
+def _list(_session: Session, args: Mapping[str, Any]) -> Dict[str, Any]:
+    """args: size (ask for it, too) → volumes."""
+    found, containers = docker.volumes(), docker.containers()
+    return {
+        "volumes": [
+            _shown(one, find_users(place_of(one), containers, found), size=bool(args.get("size")))
+            for one in found
+        ]
+    }
+
+
+def _inspect(_session: Session, args: Mapping[str, Any]) -> Dict[str, Any]:
+    """args: name, size → Docker's document, or what there is to say of a folder; Folder, Containers and Size."""
+    place = need_place(str(args["name"]))
+    shown = _shown(place.volume or {"Name": place.name, "Driver": ""}, users_of(place), size=False)
+    return {
+        **(place.volume or {"Name": place.name}),
+        "Folder": place.folder,
+        "Containers": shown["containers"],
+        "Size": _size(place.folder) if args.get("size") else None,
+    }
+
+
+def _shown(document: Mapping[str, Any], users: List[User], *, size: bool) -> Dict[str, Any]:
+    place = Place(str(document["Name"]), "") if not document["Driver"] else place_of(document)
+    folder = place.folder or str(document.get("Mountpoint") or "")
+    return {
+        "name": document["Name"],
+        "driver": document["Driver"],
+        "mountpoint": document.get("Mountpoint") or "",
+        "folder": bound_folder(document) or folder,
+        "options": document.get("Options") or {},
+        "labels": document.get("Labels") or {},
+        "containers": [one.to_json() for one in users if one.direct],
+        "size": _size(folder) if size else None,
+    }
+
+
+def _size(folder: str) -> Any:
+    """Bytes on the disk; None where the contents can't be reached."""
+    if not Path(folder).is_dir():
+        return None
+    # du's status is 1 when a file vanished under it; its sum is good all the same
+    words = (
+        Host().run("du", "-s", "-x", "--block-size=1", "--", folder, deadline=SIZE_DEADLINE).stdout.split()
+    )
+    return int(words[0]) if words and words[0].isdigit() else None
+
+
+def _create(_session: Session, args: Mapping[str, Any]) -> Dict[str, Any]:
+    """args: name, driver, options, labels → created. One that is there as wished stays as it is."""
+    name, driver = str(args["name"]), str(args.get("driver") or "local")
+    options, labels = dict(args.get("options") or {}), dict(args.get("labels") or {})
+    check_name(name)
+    found = find_place(name)
+    if is_path(name):
+        if found is None:
+            Path(name).mkdir(0o755, parents=True)
+        return {"created": found is None}
+    if found is None:
+        docker.create_volume(name, driver, options, labels)
+        return {"created": True}
+    assert found.volume is not None
+    difference = differs(found.volume, driver, options, labels)
+    if difference:
+        raise Problem(
+            "volume-differs",
+            f"there is a volume {name} already, with {difference}",
+            why="Docker can't change a volume",
+            hint="name another one, or `machinectl volume rm` this one first",
+        )
+    return {"created": False}
+
+
+def differs(
+    volume: Mapping[str, Any], driver: str, options: Mapping[str, str], labels: Mapping[str, str]
+) -> str:
+    """Pure: what of a volume is not as wished, for people; empty where all is. Values may be secrets."""
+    if str(volume.get("Driver")) != driver:
+        return f"the driver {volume.get('Driver')}"
+    have = volume.get("Options") or {}
+    names = sorted(name for name in {*have, *options} if have.get(name) != options.get(name))
+    if names:
+        return f"another value of the option {names[0]}" if names[0] in have else f"no option {names[0]}"
+    have = volume.get("Labels") or {}
+    names = sorted(name for name, value in labels.items() if have.get(name) != value)
+    return f"another label {names[0]}" if names else ""
+
+
+def _remove(_session: Session, args: Mapping[str, Any]) -> Dict[str, Any]:
+    """args: name, force (no error where there is none) → removed."""
+    name = str(args["name"])
+    if is_path(name):
+        check_replaceable(name)
+    place = find_place(name) if args.get("force") else need_place(name)
+    if place is None:
+        return {"removed": False}
+    remove_place(place)
+    return {"removed": True}
+
+
+def remove_place(place: Place) -> None:
+    """Raises `Problem` `volume-in-use` while a container has it, running or not: Docker's own rule."""
+    check_unused(place)
+    if place.volume is not None:
+        docker.remove_volume(place.name)
+    elif Path(place.folder).is_mount():
+        raise Problem("volume-mount", f"{place.name} is a mount of its own", hint="empty it by hand")
+    else:
+        shutil.rmtree(place.folder)
+
+
+def check_unused(place: Place) -> None:
+    users = [one for one in users_of(place) if one.direct]
+    if users:
+        names = ", ".join(f"{one.name} ({one.state})" for one in users)
+        raise Problem(
+            "volume-in-use",
+            f"{'folder' if place.volume is None else 'volume'} {place.name} is in use",
+            why=f"by {names}: Docker removes no volume that a container has, even a stopped one",
+            hint="remove the containers first: `docker rm`",
+        )
+
+
+_OPS: Dict[str, Callable[[Session, Mapping[str, Any]], Dict[str, Any]]] = {
+    "ls": _list,
+    "inspect": _inspect,
+    "create": _create,
+    "rm": _remove,
+}

@@ -1,0 +1,95 @@
+"""The containers that have a volume or a folder, by what Docker says of their mounts. Pure but for `users_of`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Dict, List, Mapping, Sequence, Tuple
+
+from machinectl_agent.volumes import docker
+from machinectl_agent.volumes.place import Place, bound_folder
+
+RUNS = ("running", "restarting")
+"""States in which a container's processes may write."""
+
+
+@dataclass(frozen=True)
+class User:
+    """A container and its mount."""
+
+    id: str
+    name: str
+    state: str
+    """running, restarting, paused, created, exited, dead, removing."""
+    destination: str
+    """Path in the container."""
+    writes: bool
+    direct: bool
+    """It has this volume or a folder in it; not only a folder that this one is in, such as `/`."""
+
+    @property
+    def runs(self) -> bool:
+        return self.state in RUNS
+
+    def to_json(self) -> Dict[str, Any]:
+        return {"name": self.name, "id": self.id, "state": self.state,
+                "destination": self.destination, "writes": self.writes}  # fmt: skip
+
+
+def users_of(place: Place) -> List[User]:
+    return find_users(place, docker.containers(), docker.volumes())
+
+
+def find_users(
+    place: Place, containers: Sequence[Mapping[str, Any]], volumes: Sequence[Mapping[str, Any]]
+) -> List[User]:
+    """One for each container, by name; where it has several mounts of it, they are taken together."""
+    own = {path for path in (place.folder, place.mountpoint) if path}
+    sources = {str(one["Name"]): (str(one.get("Mountpoint") or ""), bound_folder(one)) for one in volumes}
+    found = []
+    for one in containers:
+        touching = []
+        for mount in one.get("Mounts") or ():
+            direct = _touches(mount, place, own, sources)
+            if direct is not None:
+                touching.append((mount, direct))
+        if touching:
+            found.append(
+                User(
+                    id=str(one["Id"]),
+                    name=container_name(one),
+                    state=str(one.get("State", "")),
+                    destination=str(touching[0][0].get("Destination", "")),
+                    writes=any(mount.get("RW", True) for mount, _ in touching),
+                    direct=any(direct for _, direct in touching),
+                )
+            )
+    return sorted(found, key=lambda user: user.name)
+
+
+def container_name(container: Mapping[str, Any]) -> str:
+    """Without the slash; names with a second one are links of others to it."""
+    names = [str(name).lstrip("/") for name in container.get("Names") or ()]
+    return next((name for name in names if "/" not in name), str(container["Id"])[:12])
+
+
+def _touches(
+    mount: Mapping[str, Any], place: Place, own: set[str], sources: Mapping[str, Tuple[str, str]]
+) -> Any:
+    """True or False for `User.direct`, None where the mount is of something else."""
+    if mount.get("Type") == "volume":
+        name = str(mount.get("Name", ""))
+        if place.volume is not None and name == place.name:
+            return True
+        paths = [path for path in sources.get(name, ()) if path]
+    elif mount.get("Type") == "bind":
+        paths = [str(mount.get("Source", ""))]
+    else:
+        return None
+    if any(_within(path, mine) for path in paths for mine in own):
+        return True
+    return False if any(_within(mine, path) for path in paths for mine in own) else None
+
+
+def _within(path: str, folder: str) -> bool:
+    """Pure: the folder itself, or something below it."""
+    return path == folder or path.startswith(folder.rstrip("/") + "/")

@@ -1,0 +1,1 @@
+"""Volumes of machines: what `machinectl volume` does."""
