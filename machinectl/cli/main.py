@@ -64,6 +64,7 @@ COMMANDS: tuple[tuple[str, str, str, bool], ...] = (
     ("start", "machinectl.cli.start", "start engines that were stopped", False),
     ("status", "machinectl.cli.status", "print Running, Stopped, Timeout or Error", False),
     ("stop", "machinectl.cli.stop", "stop engines; they stay stopped until start", False),
+    ("sync", "machinectl.cli.sync", "a folder on many machines: only what changed travels", False),
     ("trust", "machinectl.cli.trust", "the stores that machines' engines trust: ls, rm", False),
     ("upgrade", "machinectl.cli.upgrade", "bring the newest Docker Engine, machine after machine", False),
     ("url", "machinectl.cli.url", "print the URLs of machines' engines", True),

@@ -1,0 +1,1 @@
+"""sync: a folder on many machines, only what changed."""
