@@ -2,8 +2,10 @@
 
 apply      one request on stdin (wire.py), events on stdout; the wanted state is in the request
 etcd       the same for this machine's etcd member (see etcd/)
+files      the same: a question about files or small work on them (see files/ops.py)
 facts      the same, with the host's facts as the result
 upgrade    the same; only the daemon is brought to this bundle
+carry      the same, then one end of a stream on stdin or stdout; events on stderr (see files/carry.py)
 power      the same; dockerd is started, stopped or killed, the host rebooted (see power.py)
 volumes    the same; questions about volumes, and small changes (see volumes/)
 daemon     the systemd service (see daemon/)
@@ -22,10 +24,14 @@ from typing import List, Optional
 def main(argv: Optional[List[str]] = None) -> int:  # noqa: PLR0911 - one for each verb
     """Exit status: 0 done, 1 failed (an `error` event says why), 2 no such command."""
     verb, *rest = (sys.argv[1:] if argv is None else argv) or [""]
-    if verb in ("apply", "etcd", "facts", "power", "upgrade", "volumes"):
+    if verb in ("apply", "etcd", "facts", "files", "power", "upgrade", "volumes"):
         from machinectl_agent.session import serve_request  # noqa: PLC0415 - each verb loads what it needs
 
         return serve_request(verb)
+    if verb == "carry":
+        from machinectl_agent.files.carry import serve_carry  # noqa: PLC0415
+
+        return serve_carry()
     if verb == "daemon":
         from machinectl_agent.daemon.server import serve  # noqa: PLC0415
 

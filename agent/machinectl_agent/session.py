@@ -29,19 +29,20 @@ class Session:
         self._stdin = stdin
         self._stdout = stdout
         self._writing = threading.Lock()
-        self._gone = False
+        self.gone = False
+        """Nobody listens any more."""
         self._ended = threading.Event()
 
     def emit(self, message: Mapping[str, Any]) -> None:
         """Raises `Problem` `controller-gone` when a step is about to begin and nobody listens any more."""
         with self._writing:
-            if not self._gone:
+            if not self.gone:
                 try:
                     self._stdout.write(wire.encode(message))
                     self._stdout.flush()
                 except OSError:
-                    self._gone = True
-        if self._gone and message.get("event") == "step" and message.get("state") == "started":
+                    self.gone = True
+        if self.gone and message.get("event") == "step" and message.get("state") == "started":
             raise Problem("controller-gone", "the controller went away; the next run finishes the job")
 
     def log(self, text: str) -> None:
@@ -93,9 +94,13 @@ def serve_request(verb: str) -> int:
     session = Session(sys.stdin.buffer, sys.stdout.buffer)
     session.emit(wire.hello(own_hash(), __version__))
     session.beat()
+    return told(session, lambda: _VERBS[verb](session, session.read_request()["args"]))
+
+
+def told(session: Session, work: Callable[[], Dict[str, Any]]) -> int:
+    """Does the work and says how it ended: exit status 0 after `done`, 1 after `error`."""
     try:
-        args = session.read_request()["args"]
-        result = _VERBS[verb](session, args)
+        result = work()
     except Problem as problem:
         session.end()
         session.emit(problem.to_message())
@@ -177,6 +182,12 @@ def _etcd(session: Session, args: Mapping[str, Any]) -> Dict[str, Any]:
     return apply_etcd(Work(Host(), session.log, session.need), args, session.emit)
 
 
+def _files(session: Session, args: Mapping[str, Any]) -> Dict[str, Any]:
+    from machinectl_agent.files.ops import run_op  # noqa: PLC0415 - the others need none of it
+
+    return run_op(session, args)
+
+
 def _power(session: Session, args: Mapping[str, Any]) -> Dict[str, Any]:
     from machinectl_agent.power import power  # noqa: PLC0415 - the others need none of it
 
@@ -192,6 +203,7 @@ def _volumes(session: Session, args: Mapping[str, Any]) -> Dict[str, Any]:
 _VERBS: Dict[str, Callable[[Session, Mapping[str, Any]], Dict[str, Any]]] = {
     "apply": _apply,
     "etcd": _etcd,
+    "files": _files,
     "facts": lambda _session, _args: gather(Host()).to_json(),
     "power": _power,
     "upgrade": _upgrade,

@@ -100,6 +100,27 @@ class Channel:
         self._wait_for_root(Deadline(timeout))
         self._channel.shutdown_write()
 
+    def divert_stderr(self, taker: Callable[[bytes], None]) -> None:
+        """From now on what comes on stderr goes to `taker`, too."""
+        self._on_stderr = taker
+
+    def receive(self, timeout: float) -> bool:
+        """Waits until something has come on either stream; False at the end of both. Raises `SilenceError`."""
+        return self._pump(Deadline(timeout), "the command")
+
+    def take_in(self) -> None:
+        """stderr as far as it has come; waits for nothing."""
+        if self._channel.recv_stderr_ready():
+            self._take_stderr(self._channel.recv_stderr(_READ))
+
+    def take_stdout(self) -> bytes:
+        """stdout as far as it has come; waits for nothing, empty where nothing has come."""
+        if not self._stdout and self._channel.recv_ready():
+            return bytes(self._channel.recv(_READ))
+        content = bytes(self._stdout)
+        self._stdout.clear()
+        return content
+
     def read(self, timeout: float) -> bytes:
         """Whatever stdout has next; empty at its end. Raises `SilenceError`."""
         deadline = Deadline(timeout)

@@ -112,6 +112,10 @@ class Connection:
             if status:
                 raise _upload_failed(path, channel.stderr_tail(), status, self.machine)
 
+    def unprivileged(self) -> Connection:
+        """The same connection, whose commands run as the user who logged in."""
+        return Connection(self._hops, Become("none"), self.machine)
+
     def close(self) -> None:
         for hop in reversed(self._hops):
             hop.close()

@@ -1,0 +1,316 @@
+"""A stream from one end to another: this computer or a machine, each; between machines directly where they reach each
+other.
+
+    local → machine, machine → local    over SSH
+    machine → machine                   agent to agent, by a connection that only these two can make, once (TLS 1.3,
+                                        pki/one_time.py); else through this computer, which says so
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, BinaryIO, Literal, cast
+
+from machinectl.actions.report import Report
+from machinectl.errors import AgentFailed, MachinectlError
+from machinectl_agent.files.framing import Sink, Source
+from machinectl_agent.problems import Problem
+
+if TYPE_CHECKING:
+    from machinectl.remote.become import Become
+    from machinectl.remote.streams import AgentStream
+    from machinectl.store.store import Store
+
+WITHIN = 86400.0
+"""Seconds for a whole carry, unless the caller says otherwise. A host that falls silent is noticed in 45."""
+
+DIAL = 4.0
+"""Seconds for one machine to reach the other. Tried both ways, one after the other."""
+
+GRACE = 10.0
+"""Seconds for the other end to clean up and say so, once one end has failed."""
+
+_CONSEQUENCES = ("stream-broken", "controller-gone")
+"""Problems that an end has because the other one has one."""
+
+Way = Literal["direct", "relay", "ssh"]
+Progress = Callable[[int], None]
+Produce = Callable[[BinaryIO], dict[str, Any]]
+Consume = Callable[[BinaryIO], dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class MachineEnd:
+    """An end on a machine. `kind` and `args` as in the agent's files/ends.py; `user`: whose permissions, empty: the
+    user's who logs in."""
+
+    machine: str
+    kind: str
+    args: Mapping[str, Any] = field(default_factory=dict)
+    user: str = "root"
+
+
+@dataclass(frozen=True)
+class LocalSource:
+    """Writes the stream; gives a result as the agent's producers do."""
+
+    produce: Produce
+
+
+@dataclass(frozen=True)
+class LocalSink:
+    """Reads the stream up to its end, which comes only when all of it was written."""
+
+    consume: Consume
+
+
+@dataclass(frozen=True)
+class Carried:
+    """What went over, and what both ends said."""
+
+    bytes: int
+    seconds: float
+    way: Way
+    source: dict[str, Any]
+    destination: dict[str, Any]
+
+
+def carry(
+    store: Store,
+    source: MachineEnd | LocalSource,
+    destination: MachineEnd | LocalSink,
+    *,
+    become: Become,
+    progress: Progress | None = None,
+    report: Report | None = None,
+    direct: bool = True,
+    limit_rate: int = 0,
+    compress: bool = False,
+    within: float = WITHIN,
+) -> Carried:
+    """Raises `MachinectlError` with the name of the machine whose end failed; the other end has cleaned up then.
+
+    `progress` gets the bytes so far, often; `report` what the ends say. `direct` False: by this computer, always.
+    `limit_rate`: bytes per second, 0: as fast as it goes.
+    """
+    work = _Work(store, become, progress or (lambda _: None), report, limit_rate, compress, within)
+    began = time.monotonic()
+    way: Way = "ssh"
+    if isinstance(source, MachineEnd) and isinstance(destination, MachineEnd):
+        size, way, theirs, ours = _between(work, source, destination, direct=direct)
+    elif isinstance(source, MachineEnd) and isinstance(destination, LocalSink):
+        size, theirs, ours = _fetch(work, source, destination)
+    elif isinstance(source, LocalSource) and isinstance(destination, MachineEnd):
+        size, theirs, ours = _deliver(work, source, destination)
+    else:
+        raise TypeError("one end of a carry is on a machine")
+    return Carried(size, time.monotonic() - began, way, theirs, ours)
+
+
+@dataclass(frozen=True)
+class _Work:
+    store: Store
+    become: Become
+    progress: Progress
+    report: Report | None
+    limit_rate: int
+    compress: bool
+    within: float
+
+    @contextlib.contextmanager
+    def open(
+        self, end: MachineEnd, role: str, credential: Mapping[str, str] | None = None
+    ) -> Iterator[_Open]:
+        """Connects and starts the agent's end."""
+        from machinectl.remote.bundle import build_bundle  # noqa: PLC0415 - nothing heavy before it is wanted
+        from machinectl.remote.connection import open_connection  # noqa: PLC0415
+        from machinectl.remote.deadline import Deadline  # noqa: PLC0415
+        from machinectl.remote.streams import start_stream  # noqa: PLC0415
+
+        machine = self.store.load(end.machine)
+        args: dict[str, Any] = {"role": role, "kind": end.kind, "args": dict(end.args)}
+        if role == "produce":
+            args.update(limit_rate=self.limit_rate, compress=self.compress)
+        if credential:
+            args["credential"] = dict(credential)
+        with open_connection(
+            machine.ssh, machine=end.machine, known_hosts=self.store.known_hosts, become=self.become
+        ) as connection:
+            try:
+                stream = start_stream(
+                    connection,
+                    build_bundle(),
+                    args,
+                    user=end.user,
+                    on_event=self._event,
+                    deadline=Deadline(self.within),
+                )
+                ready = stream.expect("ready")
+            except MachinectlError as error:
+                error.machine = error.machine or end.machine
+                raise
+            hosts = dict.fromkeys((machine.ip, connection.settings.host, *ready["addresses"]))
+            yield _Open(stream, [(str(host), int(ready["port"])) for host in hosts if ready["port"]])
+
+    def _event(self, message: Mapping[str, Any]) -> None:
+        if message.get("event") == "progress":
+            self.progress(int(message["bytes"]))
+        elif self.report:
+            self.report.event(message)
+
+
+@dataclass(frozen=True)
+class _Open:
+    """An end whose agent waits for orders, and where it listens."""
+
+    stream: AgentStream
+    targets: list[tuple[str, int]]
+
+
+def _deliver(work: _Work, source: LocalSource, end: MachineEnd) -> tuple[int, dict[str, Any], dict[str, Any]]:
+    with work.open(end, "consume") as opened:
+        stream = opened.stream
+        stream.order({"reply": "start", "way": "stdio"})
+        sink = Sink(stream, compress=work.compress, limit_rate=work.limit_rate, progress=work.progress)
+        try:
+            ours = source.produce(cast(BinaryIO, sink))
+            sink.finish()
+        except Exception as error:
+            with contextlib.suppress(Problem, MachinectlError):
+                sink.abandon()
+            with contextlib.suppress(MachinectlError):
+                stream.close_input()
+            raise _reason([_local(error), stream.failure(GRACE)]) from error
+        return sink.bytes, ours, _own(stream.result())
+
+
+def _fetch(work: _Work, end: MachineEnd, sink: LocalSink) -> tuple[int, dict[str, Any], dict[str, Any]]:
+    with work.open(end, "produce") as opened:
+        stream = opened.stream
+        stream.order({"reply": "start", "way": "stdio"})
+        source = Source(stream, progress=work.progress)
+        try:
+            ours = sink.consume(cast(BinaryIO, source))
+            source.drain()
+        except Exception as error:
+            ended = isinstance(error, Problem) and error.code in _CONSEQUENCES
+            raise _reason([_local(error), stream.failure(GRACE) if ended else None]) from error
+        return source.bytes, _own(stream.result()), ours
+
+
+def _between(
+    work: _Work, source: MachineEnd, destination: MachineEnd, *, direct: bool
+) -> tuple[int, Way, dict[str, Any], dict[str, Any]]:
+    credentials: tuple[Any, Any] = (None, None)
+    if direct:
+        from machinectl.pki.one_time import make_pair  # noqa: PLC0415 - cryptography, only here
+
+        credentials = (one.to_json() for one in make_pair())  # type: ignore[assignment]
+    with contextlib.ExitStack() as stack:
+        first, second = _open_both(work, stack, (source, "produce"), (destination, "consume"), credentials)
+        reached = direct and _meet(work, first, second)
+        way: Way = "direct" if reached else "relay"
+        results = _wait_both(first, second) if reached else _relay(first, second)
+        return int(results[1].get("carried", 0)), way, _own(results[0]), _own(results[1])
+
+
+def _open_both(
+    work: _Work,
+    stack: contextlib.ExitStack,
+    source: tuple[MachineEnd, str],
+    destination: tuple[MachineEnd, str],
+    credentials: tuple[Any, Any],
+) -> list[_Open]:
+    """Both at the same time."""
+    ends = (source, destination)
+    with ThreadPoolExecutor(2) as pool:
+        managers = [work.open(*end, credential) for end, credential in zip(ends, credentials, strict=True)]
+        futures = [pool.submit(one.__enter__) for one in managers]
+    for manager, future in zip(managers, futures, strict=True):
+        if not future.exception():
+            stack.push(manager.__exit__)
+    return [future.result() for future in futures]
+
+
+def _meet(work: _Work, source: _Open, destination: _Open) -> bool:
+    """Whether one machine reaches the other, one way or the other; both are told what to do then."""
+    reasons = []
+    for dialler, listener in ((source, destination), (destination, source)):
+        if not listener.targets:
+            reasons.append(f"{listener.stream.machine} can't listen")
+            continue
+        dialler.stream.order({"reply": "dial", "targets": listener.targets, "within": DIAL})
+        answer = dialler.stream.expect("dialled")
+        if answer["ok"]:
+            dialler.stream.order({"reply": "start", "way": "dialled"})
+            listener.stream.order({"reply": "start", "way": "accepted"})
+            return True
+        reasons.append(f"{dialler.stream.machine} → {listener.stream.machine}: {answer['why']}")
+    if work.report:
+        names = f"{source.stream.machine} and {destination.stream.machine}"
+        work.report.line(f"{names} do not reach each other: all goes through this computer")
+        for reason in reasons:
+            work.report.line(f"  {reason}")
+    return False
+
+
+def _wait_both(source: _Open, destination: _Open) -> list[dict[str, Any]]:
+    """Until both ends are done. Closing the connections ends the agents, whatever they are at."""
+    streams = (source.stream, destination.stream)
+    pool = ThreadPoolExecutor(2)
+    try:
+        futures = [pool.submit(stream.result) for stream in streams]
+        wait(futures, return_when=FIRST_EXCEPTION)
+        wait(futures, timeout=GRACE)
+        found = [future.exception() if future.done() else None for future in futures]
+        if any(found):
+            raise _reason(found)
+        return [future.result(0) for future in futures]
+    finally:
+        for stream in streams:
+            stream.close()
+        pool.shutdown()
+
+
+def _relay(source: _Open, destination: _Open) -> list[dict[str, Any]]:
+    """Both directions' windows bound what is in memory here."""
+    reader, writer = source.stream, destination.stream
+    for stream in (reader, writer):
+        stream.order({"reply": "start", "way": "stdio"})
+    try:
+        while part := reader.read_some():
+            writer.send(memoryview(part))
+        writer.close_input()
+        return [reader.result(), writer.result()]
+    except (MachinectlError, Problem) as error:
+        with contextlib.suppress(MachinectlError):
+            writer.close_input()
+        found = [_local(error), writer.failure(GRACE)]
+        ended = all(one is None or getattr(one, "problem", "") in _CONSEQUENCES for one in found)
+        raise _reason([*found, reader.failure(GRACE) if ended else None]) from error
+
+
+def _reason(found: list[Any]) -> BaseException:
+    """Of several errors the one that the others come from."""
+    errors = [one for one in found if one is not None]
+    first = [one for one in errors if getattr(one, "problem", "") not in _CONSEQUENCES]
+    chosen: BaseException = (first or errors)[0]
+    return chosen
+
+
+def _local(error: Exception) -> Exception:
+    """An error of this computer's end, as all of ours look."""
+    if isinstance(error, Problem):
+        return AgentFailed(error.what, why=error.why, hint=error.hint, problem=error.code)
+    if isinstance(error, OSError):
+        name = f"{error.filename}: " if error.filename else ""
+        return MachinectlError(f"{name}{error.strerror or error}")
+    return error
+
+
+def _own(result: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in result.items() if key != "carried"}

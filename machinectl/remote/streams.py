@@ -1,0 +1,191 @@
+"""One end of a carry on a machine: the agent's verb `carry` (agent: files/carry.py), its events, its stream."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from machinectl.errors import AgentFailed, ConnectionFailed, MachinectlError, RemoteFailed
+from machinectl.remote import bootstrap
+from machinectl.remote.agent_client import IDLE_LIMIT
+from machinectl.remote.bundle import Bundle
+from machinectl.remote.channel import Channel, InputClosed, SilenceError
+from machinectl.remote.connection import Connection
+from machinectl.remote.deadline import Deadline
+from machinectl_agent import wire
+from machinectl_agent.files.framing import broken
+
+OnEvent = Callable[[Mapping[str, Any]], None]
+
+_NOT_OURS = ("install-failed", "python-install-failed", "bootstrap-failed")
+"""What the agent's start says where only root can put the agent there."""
+
+
+class AgentStream:
+    """A transport of framing.py, and a conversation. One thread at a time."""
+
+    def __init__(self, channel: Channel, machine: str, on_event: OnEvent, clock: Deadline) -> None:
+        self._channel = channel
+        self._on_event = on_event
+        self._clock = clock
+        self._partial = b""
+        self._events: deque[dict[str, Any]] = deque()
+        self._junk: deque[str] = deque(maxlen=5)
+        self._read = memoryview(b"")
+        self._result: dict[str, Any] | None = None
+        self._failure: MachinectlError | None = None
+        self.machine = machine
+        channel.divert_stderr(self._take)
+
+    def expect(self, event: str) -> dict[str, Any]:
+        """The next event of that kind. Raises what the agent reports instead."""
+        while True:
+            while self._events:
+                message = self._events.popleft()
+                if message.get("event") == event:
+                    return message
+            self._check()
+            if not self._receive():
+                raise self._ended()
+
+    def order(self, message: Mapping[str, Any]) -> None:
+        """What the agent is to do next."""
+        self._channel.write(wire.encode(message), self._clock.left())
+
+    def receive_into(self, view: memoryview) -> int:
+        """0 at the end of stdout."""
+        while not self._read:
+            content = self._channel.take_stdout()
+            if content:
+                self._read = memoryview(content)
+            elif not self._receive():
+                return 0
+        size = min(len(view), len(self._read))
+        view[:size] = self._read[:size]
+        self._read = self._read[size:]
+        return size
+
+    def read_some(self) -> bytes:
+        """stdout as it comes; empty at its end."""
+        while not (content := self._channel.take_stdout()):
+            if not self._receive():
+                return self._channel.take_stdout()
+        self._channel.take_in()
+        return content
+
+    def send(self, view: memoryview) -> None:
+        try:
+            self._channel.write(view, self._clock.left())
+        except InputClosed as error:
+            raise broken("the agent reads no more") from error
+        self._channel.take_in()
+
+    def close_input(self) -> None:
+        """Nothing more comes from us."""
+        self._channel.close_input()
+
+    def result(self) -> dict[str, Any]:
+        """The end's own result, when it has one. Raises what it reports instead, or why it can't."""
+        while self._result is None:
+            self._check()
+            if not self._receive():
+                self._check()
+                raise self._ended()
+            self._channel.take_stdout()
+        return self._result
+
+    def failure(self, seconds: float) -> MachinectlError | None:
+        """What went wrong at this end, given a moment to say so; None: nothing."""
+        self._clock = Deadline(seconds)
+        try:
+            self.result()
+        except MachinectlError as error:
+            return error
+        return None
+
+    def close(self) -> None:
+        self._channel.close()
+
+    def _receive(self) -> bool:
+        wait = min(IDLE_LIMIT, self._clock.left())
+        try:
+            return self._channel.receive(wait)
+        except SilenceError as error:
+            late = self._clock.expired
+            raise AgentFailed(
+                "the copy did not end in time" if late else "the agent fell silent",
+                why=f"it was given {self._clock.seconds:g} s" if late else f"nothing came for {wait:g} s",
+                machine=self.machine,
+                problem="agent-timeout" if late else "agent-silent",
+            ) from error
+
+    def _take(self, content: bytes) -> None:
+        lines = (self._partial + content).split(b"\n")
+        self._partial = lines.pop()[-wire.MAX_LINE :]
+        for line in lines:
+            try:
+                message = wire.decode(line)
+            except (wire.WireError, RecursionError):
+                self._junk.append(line.decode(errors="replace")[:300])
+                continue
+            self._dispatch(message)
+
+    def _dispatch(self, message: dict[str, Any]) -> None:
+        event = message.get("event")
+        if event == "done":
+            result = message.get("result")
+            self._result = result if isinstance(result, dict) else {}
+        elif event == "error":
+            texts = {key: str(message.get(key, "")) for key in ("what", "why", "hint", "problem")}
+            self._failure = AgentFailed(**texts, machine=self.machine)
+        elif event in ("hello", "ready", "dialled"):
+            self._events.append(message)
+        elif event != "alive":
+            self._on_event(message)
+
+    def _check(self) -> None:
+        if self._failure:
+            raise self._failure
+
+    def _ended(self) -> MachinectlError:
+        try:
+            status = self._channel.wait(5.0)
+        except (ConnectionFailed, RemoteFailed) as error:
+            error.machine = self.machine
+            return error
+        said = " / ".join(self._junk)
+        return AgentFailed(
+            "the agent ended without an answer",
+            why=f"exit status {status}" + (f"; its last words: {said}" if said else ""),
+            machine=self.machine,
+        )
+
+
+def start_stream(
+    connection: Connection,
+    bundle: Bundle,
+    args: Mapping[str, Any],
+    *,
+    user: str,
+    on_event: OnEvent,
+    deadline: Deadline,
+) -> AgentStream:
+    """The agent's end, ready for orders (its `ready` is the next event). `user`: whose files; empty: those of the
+    user who logs in, who needs no root for it where the agent is there already."""
+
+    def start(by: Connection, who: str) -> AgentStream:
+        request = wire.request("carry", {**args, "user": who})
+        channel = bootstrap.start_agent(by, bundle, request, on_event=on_event, deadline=deadline)
+        stream = AgentStream(channel, connection.machine, on_event, deadline)
+        stream.expect("hello")
+        return stream
+
+    if user:
+        return start(connection, user)
+    try:
+        return start(connection.unprivileged(), "")
+    except AgentFailed as error:
+        if error.problem not in _NOT_OURS:
+            raise
+        return start(connection, connection.settings.user)

@@ -1,0 +1,212 @@
+"""A carry in all its ways over real sshds, with ends that fail on purpose."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from machinectl.actions.carry import LocalSink, LocalSource, MachineEnd, carry
+from machinectl.actions.report import Report
+from machinectl.errors import MachinectlError, MachineNotFound
+from machinectl.model import Machine
+from machinectl.remote import bootstrap, bundle
+from machinectl.remote.become import Become
+from machinectl.store.store import Store
+from tests import carry_ends
+from tests.carry_ends import BLOCK, sha256_of
+from tests.contract.conftest import make_key, wait_for
+
+SIZE = 20_000_003
+
+
+@pytest.fixture
+def store(start_sshd, tmp_path, monkeypatch):
+    """Two machines, `one` and `two`, each an sshd of its own; agents go to a folder of the test's."""
+    store = Store(tmp_path / "store")
+    key = make_key(tmp_path / "key")
+    for name in ("one", "two"):
+        server = start_sshd(name)
+        server.authorize(key)
+        with store.machine_lock(name):
+            store.save(Machine(name, "127.0.0.1", server.address(key)))
+    monkeypatch.setattr(
+        bootstrap, "start_agent", functools.partial(bootstrap.start_agent, root=str(tmp_path / "agents"))
+    )
+    monkeypatch.setattr(bundle, "build_bundle", carry_ends.bundle_with_bytes)
+    return store
+
+
+class Told(Report):
+    """Keeps what was said."""
+
+    def __init__(self):
+        super().__init__("")
+        self.lines = []
+
+    def line(self, text):
+        self.lines.append(text)
+
+
+@pytest.fixture
+def go(store):
+    return functools.partial(carry, store, become=Become("none"), within=60.0)
+
+
+def machine(name, **args):
+    return MachineEnd(name, "bytes", args, user="")
+
+
+def pour(size, part=100_000, fail=None):
+    def produce(sink):
+        left = size
+        while left:
+            if fail and left <= size // 2:
+                raise fail
+            piece = BLOCK[: min(left, part)]
+            sink.write(piece)
+            left -= len(piece)
+        return {"poured": size}
+
+    return LocalSource(produce)
+
+
+def drink(fail_at=None):
+    def consume(source):
+        digest = hashlib.sha256()
+        size = 0
+        while piece := source.read(70_000):
+            digest.update(piece)
+            size += len(piece)
+            if fail_at is not None and size >= fail_at:
+                raise OSError(28, "No space left on device", "/somewhere")
+        return {"drunk": size, "sha256": digest.hexdigest()}
+
+    return LocalSink(consume)
+
+
+def poured_in_100k(size):
+    digest = hashlib.sha256()
+    while size:
+        piece = BLOCK[: min(size, 100_000)]
+        digest.update(piece)
+        size -= len(piece)
+    return digest.hexdigest()
+
+
+@pytest.mark.parametrize("size", [0, 1, SIZE])
+@pytest.mark.parametrize("compress", [False, True])
+def test_all_ways_carry_all_bytes(go, size, compress):
+    seen: list[int] = []
+    done = go(pour(size), machine("one"), progress=seen.append, compress=compress)
+    assert (done.way, done.bytes, done.source) == ("ssh", size, {"poured": size})
+    assert (done.destination["drunk"], done.destination["sha256"]) == (size, poured_in_100k(size))
+    assert seen[-1:] == [size] * bool(size)
+
+    done = go(machine("one", size=size), drink(), compress=compress)
+    assert (done.way, done.bytes, done.source) == ("ssh", size, {"poured": size})
+    assert done.destination == {"drunk": size, "sha256": sha256_of(size)}
+
+    for direct, way in ((True, "direct"), (False, "relay")):
+        done = go(machine("one", size=size), machine("two"), direct=direct, compress=compress)
+        assert (done.way, done.bytes, done.source) == (way, size, {"poured": size})
+        assert done.destination == {"drunk": size, "sha256": sha256_of(size), "user": os.geteuid()}
+
+
+def test_small_writes_and_what_the_ends_say(go):
+    told = Told()
+    done = go(machine("one", size=300_000, part=7), machine("two"), report=told)
+    assert (done.way, done.destination["drunk"]) == ("direct", 300_000)
+    assert told.lines == ["poured"]
+
+
+def test_a_limit_is_kept(go):
+    began = time.monotonic()
+    done = go(machine("one", size=2_000_000), machine("two"), limit_rate=1_000_000)
+    assert 1.5 < done.seconds < time.monotonic() - began + 0.1
+
+
+@pytest.mark.parametrize("direct", [True, False])
+def test_the_end_that_failed_is_named_and_the_other_cleans_up(go, tmp_path, direct):
+    target = tmp_path / "target"
+    with pytest.raises(MachinectlError) as caught:
+        go(machine("one", size=SIZE, fail_at=SIZE // 2), machine("two", path=str(target)), direct=direct)
+    error = caught.value
+    assert (error.machine, error.problem, error.hint) == ("one", "source-changed", "again")
+    with pytest.raises(MachinectlError) as caught:
+        go(
+            machine("one", size=SIZE * 5),
+            machine("two", path=str(target), fail_at=SIZE // 2),
+            direct=direct,
+        )
+    assert (caught.value.machine, caught.value.problem) == ("two", "disk-full")
+    assert not list(tmp_path.glob("target*"))
+
+
+def test_a_local_end_that_fails(go, tmp_path):
+    target = tmp_path / "target"
+    with pytest.raises(MachinectlError) as caught:
+        go(pour(SIZE, fail=MachinectlError("it is gone")), machine("one", path=str(target)))
+    assert str(caught.value) == "it is gone"
+    assert not list(tmp_path.glob("target*"))
+    with pytest.raises(MachinectlError) as caught:
+        go(pour(SIZE * 5), machine("one", fail_at=SIZE // 2))
+    assert (caught.value.machine, caught.value.problem) == ("one", "disk-full")
+    with pytest.raises(MachinectlError) as caught:
+        go(machine("one", size=SIZE * 5), drink(fail_at=SIZE // 2))
+    assert str(caught.value) == "/somewhere: No space left on device"
+    with pytest.raises(MachinectlError) as caught:
+        go(machine("one", size=SIZE, fail_at=SIZE // 2), drink())
+    assert (caught.value.machine, caught.value.problem) == ("one", "source-changed")
+
+
+def test_what_can_not_begin(go):
+    with pytest.raises(MachineNotFound):
+        go(machine("three", size=1), machine("two"))
+    with pytest.raises(MachinectlError) as caught:
+        go(MachineEnd("one", "wine", user=""), machine("two"))
+    assert (caught.value.machine, caught.value.problem) == ("one", "carry-kind")
+    with pytest.raises(MachinectlError) as caught:
+        go(MachineEnd("one", "bytes", {"size": 1}, user="nobody-of-that-name"), machine("two"))
+    assert (caught.value.machine, caught.value.problem) == ("one", "no-such-user")
+
+
+KILLED = """
+import sys
+from tests.contract.test_carry import *
+from machinectl.remote import bootstrap, bundle
+
+def go(store, agents, direct, target):
+    bootstrap.start_agent = functools.partial(bootstrap.start_agent, root=agents)
+    bundle.build_bundle = carry_ends.bundle_with_bytes
+    carry(Store(store), machine("one", size=1 << 50), machine("two", path=target), become=Become("none"),
+          direct=direct == "True", progress=lambda n: print(n, flush=True))
+
+go(*sys.argv[1:])
+"""
+
+
+@pytest.mark.parametrize("direct", [True, False])
+def test_a_killed_controller_ends_both_agents(store, tmp_path, direct):
+    agents, target = str(tmp_path / "agents"), str(tmp_path / "target")
+
+    def running():
+        found = subprocess.run(["pgrep", "-f", f"{agents}/.* carry$"], capture_output=True, check=False)
+        return len(found.stdout.split())
+
+    with subprocess.Popen(
+        [sys.executable, "-c", KILLED, str(store.path), agents, str(direct), target],
+        stdout=subprocess.PIPE,
+    ) as process:
+        assert process.stdout
+        assert int(process.stdout.readline()) > 0
+        assert running() == 2
+        process.send_signal(signal.SIGKILL)
+    wait_for(lambda: not running(), 20, "the agents' end")
+    assert not list(tmp_path.glob("target*"))
