@@ -65,8 +65,8 @@ def test_a_tar_passes_through():
     sink.finish()
     source: Any = Source(pipe)
     with tarfile.open(fileobj=source, mode="r|") as tar:
-        found = {one.name: tar.extractfile(one) for one in tar}
-        assert (list(found), found["a"] and found["a"].read()) == (["a"], b"x" * 300_000)
+        found = [(one.name, tar.extractfile(one)) for one in [tar.next()] if one]
+        assert [(name, file and file.read()) for name, file in found] == [("a", b"x" * 300_000)]
 
 
 def broken(content: bytes) -> str:
