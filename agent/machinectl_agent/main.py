@@ -2,7 +2,7 @@
 
 apply      one request on stdin (wire.py), events on stdout; the wanted state is in the request
 etcd       the same for this machine's etcd member (see etcd/)
-files      the same: a question about files or small work on them (see files/ops.py)
+    if verb in ("apply", "etcd", "facts", "files", "images", "power", "upgrade", "volumes"):
 facts      the same, with the host's facts as the result
 upgrade    the same; only the daemon is brought to this bundle
 carry      the same, then one end of a stream on stdin or stdout; events on stderr (see files/carry.py)
@@ -24,7 +24,7 @@ from typing import List, Optional
 def main(argv: Optional[List[str]] = None) -> int:  # noqa: PLR0911 - one for each verb
     """Exit status: 0 done, 1 failed (an `error` event says why), 2 no such command."""
     verb, *rest = (sys.argv[1:] if argv is None else argv) or [""]
-    if verb in ("apply", "etcd", "facts", "files", "power", "upgrade", "volumes"):
+    if verb in ("apply", "etcd", "facts", "files", "images", "power", "upgrade", "volumes"):
         from machinectl_agent.session import serve_request  # noqa: PLC0415 - each verb loads what it needs
 
         return serve_request(verb)

@@ -200,11 +200,18 @@ def _volumes(session: Session, args: Mapping[str, Any]) -> Dict[str, Any]:
     return volumes(session, args)
 
 
+def _images(session: Session, args: Mapping[str, Any]) -> Dict[str, Any]:
+    from machinectl_agent.images.ops import serve  # noqa: PLC0415 - the others need none of it
+
+    return serve(session, args)
+
+
 _VERBS: Dict[str, Callable[[Session, Mapping[str, Any]], Dict[str, Any]]] = {
     "apply": _apply,
     "etcd": _etcd,
     "files": _files,
     "facts": lambda _session, _args: gather(Host()).to_json(),
+    "images": _images,
     "power": _power,
     "upgrade": _upgrade,
     "volumes": _volumes,

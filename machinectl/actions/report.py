@@ -26,6 +26,9 @@ class Report:
                 safe = "".join(sign if sign.isprintable() else "?" for sign in one)
                 print(f"{self.machine}: {safe}", file=sys.stderr, flush=True)
 
+    def now(self, text: str) -> None:
+        """What it is at, often: for a terminal only."""
+
     def finished(self) -> None:
         """The machine's turn is over."""
 

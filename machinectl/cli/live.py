@@ -69,6 +69,9 @@ class LiveReport(Report):
             self._row = self._progress.add_task(self.machine, total=None, now=safe)
         self._progress.update(self._row, now=safe)
 
+    def now(self, text: str) -> None:
+        self.line(text)
+
     def finished(self) -> None:
         if self._row is not None:
             self._progress.remove_task(self._row)

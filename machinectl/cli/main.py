@@ -28,6 +28,7 @@ COMMANDS: tuple[tuple[str, str, str, bool], ...] = (
     ("etcd", "machinectl.cli.etcd", "the store that networks need: deploy, status, backup, …", False),
     ("exec", "machinectl.cli.exec", "run a command on many machines at once", False),
     ("export", "machinectl.cli.export", "a machine with its certificates as one encrypted file", False),
+    ("image", "machinectl.cli.image", "images of machines: ls, push, pull, save, load, rm", False),
     (
         "import",
         "machinectl.cli.import_machine",

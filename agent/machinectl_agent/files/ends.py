@@ -13,5 +13,18 @@ from machinectl_agent.session import Session
 
 End = Callable[[Mapping[str, Any], BinaryIO, Session], Dict[str, Any]]
 
-PRODUCERS: Dict[str, End] = {}
-CONSUMERS: Dict[str, End] = {}
+
+def _send_images(args: Mapping[str, Any], sink: BinaryIO, session: Session) -> Dict[str, Any]:
+    from machinectl_agent.images.ends import produce  # noqa: PLC0415 - the others need none of it
+
+    return produce(args, sink, session)
+
+
+def _load_images(args: Mapping[str, Any], source: BinaryIO, session: Session) -> Dict[str, Any]:
+    from machinectl_agent.images.ends import consume  # noqa: PLC0415 - the others need none of it
+
+    return consume(args, source, session)
+
+
+PRODUCERS: Dict[str, End] = {"image": _send_images}
+CONSUMERS: Dict[str, End] = {"image": _load_images}

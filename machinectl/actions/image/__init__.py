@@ -1,0 +1,1 @@
+"""Images: to many machines, from a machine, from this computer's own docker, from tar files, from registries."""
