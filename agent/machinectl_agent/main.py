@@ -11,6 +11,7 @@ volumes    the same; questions about volumes, and small changes (see volumes/)
 daemon     the systemd service (see daemon/)
 network-daemon  the systemd service of the networks (see network/)
 dial-stdio connects stdin and stdout with the daemon's socket, or with `network` with that service's
+hold       keeps containers paused or stopped while a volume is copied (see volumes/keeper.py)
 end-containers  what machinectl-containers.service does at a shutdown
 version    the version and the bundle's hash, for people
 """
@@ -45,6 +46,10 @@ def main(argv: Optional[List[str]] = None) -> int:  # noqa: PLR0911 - one for ea
         from machinectl_agent.daemon.settings import NETWORK_SOCKET  # noqa: PLC0415
 
         return dial_stdio(NETWORK_SOCKET) if rest == ["network"] else dial_stdio()
+    if verb == "hold":
+        from machinectl_agent.volumes.keeper import keep  # noqa: PLC0415
+
+        return keep()
     if verb == "end-containers":
         from machinectl_agent.engine.end_containers import end_containers  # noqa: PLC0415
         from machinectl_agent.host import Host  # noqa: PLC0415

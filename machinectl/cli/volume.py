@@ -19,6 +19,11 @@ EXAMPLES = """examples:
   machinectl volume ls
   machinectl volume create node1:db --label team=blue
   machinectl volume inspect node1:db
+  machinectl volume backup node1:db db.tar.zst
+  machinectl volume restore db.tar.zst node2:db
+  machinectl volume migrate node1:db node2
+  machinectl volume clone node1:db node1:db-test
+  machinectl volume pack node1:site site-data:1.0
   machinectl volume rm node1:db
 
 A volume is MACHINE:NAME, a folder that containers mount is MACHINE:/path.
@@ -37,6 +42,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
+    from machinectl.cli import volume_copies as copies  # noqa: PLC0415
     from machinectl.store.store import Store  # noqa: PLC0415 - --help must not wait for it
 
     verbs: dict[str, Callable[[argparse.Namespace, Store], int]] = {
@@ -44,6 +50,11 @@ def run(args: argparse.Namespace) -> int:
         "create": _create,
         "inspect": _inspect,
         "rm": _rm,
+        "backup": copies.backup,
+        "restore": copies.restore,
+        "migrate": copies.move,
+        "clone": copies.move,
+        "pack": copies.pack,
     }
     return verbs[args.verb](args, Store(args.storage_path))
 

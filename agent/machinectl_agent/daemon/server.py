@@ -14,6 +14,7 @@ from typing import Callable, Mapping, Optional, TextIO
 from machinectl_agent import wire
 from machinectl_agent.bundle import leave_link, own_hash
 from machinectl_agent.daemon.conversation import Answer, converse, peer_uid, refuse
+from machinectl_agent.daemon.holds import sweep_until
 from machinectl_agent.daemon.journal import Journal
 from machinectl_agent.daemon.notify import notify, watchdog_seconds
 from machinectl_agent.daemon.settings import Settings
@@ -54,6 +55,7 @@ def _serve(settings: Settings, journal: Journal, supervisor: Supervisor) -> None
     listener = open_socket(settings.socket)
     watcher = threading.Thread(target=supervisor.run, args=(ending,), name="supervisor", daemon=True)
     watcher.start()
+    threading.Thread(target=sweep_until, args=(ending, journal), name="holds", daemon=True).start()
     journal.say(
         "notice", f"machinectl-agent {__version__} ({own_hash() or 'checkout'}) serves {settings.socket}"
     )

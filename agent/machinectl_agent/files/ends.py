@@ -26,5 +26,17 @@ def _load_images(args: Mapping[str, Any], source: BinaryIO, session: Session) ->
     return consume(args, source, session)
 
 
-PRODUCERS: Dict[str, End] = {"image": _send_images}
-CONSUMERS: Dict[str, End] = {"image": _load_images}
+def _send_volume(args: Mapping[str, Any], sink: BinaryIO, session: Session) -> Dict[str, Any]:
+    from machinectl_agent.volumes.ends import produce  # noqa: PLC0415 - the others need none of it
+
+    return produce(args, sink, session)
+
+
+def _receive_volume(args: Mapping[str, Any], source: BinaryIO, session: Session) -> Dict[str, Any]:
+    from machinectl_agent.volumes.ends import consume  # noqa: PLC0415 - the others need none of it
+
+    return consume(args, source, session)
+
+
+PRODUCERS: Dict[str, End] = {"image": _send_images, "volume": _send_volume}
+CONSUMERS: Dict[str, End] = {"image": _load_images, "volume": _receive_volume}

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, Callable, Dict, List, Mapping
 
 from machinectl_agent.host import Host
 from machinectl_agent.problems import Problem
-from machinectl_agent.volumes import docker
+from machinectl_agent.volumes import docker, undo
+from machinectl_agent.volumes.compress import has_zstd
 from machinectl_agent.volumes.place import (
     Place,
     bound_folder,
@@ -18,7 +19,10 @@ from machinectl_agent.volumes.place import (
     is_path,
     need_place,
     place_of,
+    reachable,
 )
+from machinectl_agent.volumes.staging import MARK
+from machinectl_agent.volumes.tree import digest_tree
 from machinectl_agent.volumes.users import User, find_users, users_of
 
 if TYPE_CHECKING:
@@ -32,6 +36,7 @@ def volumes(session: Session, args: Mapping[str, Any]) -> Dict[str, Any]:
     op = _OPS.get(str(args.get("op")))
     if op is None:
         raise Problem("spec", f"the agent does not know what {args.get('op')!r} of volumes is")
+    undo.sweep(session.log)
     return op(session, args)
 
 
@@ -42,6 +47,7 @@ def _list(_session: Session, args: Mapping[str, Any]) -> Dict[str, Any]:
         "volumes": [
             _shown(one, find_users(place_of(one), containers, found), size=bool(args.get("size")))
             for one in found
+            if not str(one["Name"]).startswith(MARK)
         ]
     }
 
@@ -125,20 +131,22 @@ def differs(
 
 
 def _remove(_session: Session, args: Mapping[str, Any]) -> Dict[str, Any]:
-    """args: name, force (no error where there is none) → removed."""
+    """args: name, force (no error where there is none), only_check (whether it could be removed) → removed."""
     name = str(args["name"])
     if is_path(name):
         check_replaceable(name)
     place = find_place(name) if args.get("force") else need_place(name)
     if place is None:
         return {"removed": False}
+    check_unused(place)
+    if args.get("only_check"):
+        return {"removed": False}
     remove_place(place)
     return {"removed": True}
 
 
 def remove_place(place: Place) -> None:
-    """Raises `Problem` `volume-in-use` while a container has it, running or not: Docker's own rule."""
-    check_unused(place)
+    """Docker itself refuses a volume that a container got in the meantime."""
     if place.volume is not None:
         docker.remove_volume(place.name)
     elif Path(place.folder).is_mount():
@@ -147,7 +155,27 @@ def remove_place(place: Place) -> None:
         shutil.rmtree(place.folder)
 
 
+def _digest(_session: Session, args: Mapping[str, Any]) -> Dict[str, Any]:
+    """args: name → the tree's Digest, and whether there is a volume; of nothing an empty result."""
+    place = find_place(str(args["name"]))
+    if place is None:
+        return {}
+    return digest_tree(reachable(place)).to_json()
+
+
+def _pack(session: Session, args: Mapping[str, Any]) -> Dict[str, Any]:
+    from machinectl_agent.volumes.pack import pack  # noqa: PLC0415 - seldom
+
+    return pack(session, args)
+
+
+def _programs(_session: Session, _args: Mapping[str, Any]) -> Dict[str, Any]:
+    """What a restore may want."""
+    return {"zstd": has_zstd()}
+
+
 def check_unused(place: Place) -> None:
+    """Raises `Problem` `volume-in-use` while a container has it, running or not: Docker's own rule."""
     users = [one for one in users_of(place) if one.direct]
     if users:
         names = ", ".join(f"{one.name} ({one.state})" for one in users)
@@ -164,4 +192,7 @@ _OPS: Dict[str, Callable[[Session, Mapping[str, Any]], Dict[str, Any]]] = {
     "inspect": _inspect,
     "create": _create,
     "rm": _remove,
+    "digest": _digest,
+    "pack": _pack,
+    "programs": _programs,
 }

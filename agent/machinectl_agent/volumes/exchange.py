@@ -1,0 +1,52 @@
+"""Two folders change places at once (renameat2(2), RENAME_EXCHANGE), and what is in a folder reaches the disk."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+from typing import Any
+
+_AT_FDCWD = -100
+_EXCHANGE = 2
+
+
+def exchange(one: str, other: str) -> None:
+    """Raises `OSError`. Where the C library or the file system can't do both at once, it is renames, with a moment
+    without `other`."""
+    if _exchange(one, other):
+        aside = f"{one}.aside"
+        os.rename(other, aside)  # noqa: PTH104
+        os.rename(one, other)  # noqa: PTH104
+        os.rename(aside, one)  # noqa: PTH104
+    for name in (one, other):
+        sync_folder(os.path.dirname(name))  # noqa: PTH120
+
+
+def _exchange(one: str, other: str) -> int:
+    library: Any = ctypes.CDLL(None, use_errno=True)
+    if not hasattr(library, "renameat2"):
+        return -1
+    return int(library.renameat2(_AT_FDCWD, os.fsencode(one), _AT_FDCWD, os.fsencode(other), _EXCHANGE))
+
+
+def sync_tree(folder: str) -> None:
+    """All of its file system is on the disk (syncfs(2)). Raises `OSError`."""
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        library: Any = ctypes.CDLL(None, use_errno=True)
+        if not hasattr(library, "syncfs"):
+            os.sync()
+        elif library.syncfs(handle):
+            error = ctypes.get_errno()
+            raise OSError(error, os.strerror(error), folder)
+    finally:
+        os.close(handle)
+
+
+def sync_folder(folder: str) -> None:
+    """A rename in it lasts."""
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

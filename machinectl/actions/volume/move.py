@@ -1,0 +1,132 @@
+"""volume migrate and clone: contents from one machine to another, directly where they reach each other."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from machinectl.actions.carry import MachineEnd, carry
+from machinectl.actions.report import Report
+from machinectl.actions.volume.ask import ask_volumes
+from machinectl.actions.volume.backup import KIND, Consistency
+from machinectl.actions.volume.names import VolumeName
+from machinectl.errors import AgentFailed, MachinectlError, UsageError
+from machinectl.remote.become import Become
+from machinectl.store.store import Store
+
+Progress = Callable[[int], None]
+
+
+@dataclass(frozen=True)
+class Moved:
+    """A copy that was compared with its source."""
+
+    way: str
+    """`direct`, `relay`, `within` (one machine), or `there already` (an earlier run had copied it)."""
+    sha256: str
+    """Of the tree, on both sides."""
+    entries: int
+    bytes: int
+    seconds: float
+
+
+def clone(
+    store: Store,
+    source: VolumeName,
+    target: VolumeName,
+    *,
+    consistency: Consistency,
+    options: Mapping[str, Any],
+    direct: bool = True,
+    become: Become,
+    report: Report,
+    progress: Progress | None = None,
+) -> Moved:
+    """`options`: replace, stop, plain, verify, as the agent's end has them."""
+    _check(source, target)
+    return _copy(
+        store, source, target, {**consistency.to_args()}, options,
+        direct=direct, become=become, report=report, progress=progress,
+    )  # fmt: skip
+
+
+def migrate(
+    store: Store,
+    source: VolumeName,
+    target: VolumeName,
+    *,
+    consistency: Consistency,
+    options: Mapping[str, Any],
+    direct: bool = True,
+    become: Become,
+    report: Report,
+    progress: Progress | None = None,
+) -> Moved:
+    """As `clone`; then the source is removed. Refused before anything is copied where a container has it, even a
+    stopped one: Docker removes no such volume. A run that was cut off after the copy is finished by the next one."""
+    _check(source, target)
+    removal = {"op": "rm", "name": source.name}
+    ask_volumes(store, source.machine, {**removal, "only_check": True}, become=become, report=report)
+    try:
+        moved = _copy(
+            store, source, target, {**consistency.to_args(), "unused": True}, options,
+            direct=direct, become=become, report=report, progress=progress,
+        )  # fmt: skip
+    except AgentFailed as error:
+        if error.problem != "volume-not-empty":
+            raise
+        moved = _there_already(store, source, target, error, become=become)
+        report.line(f"{target} has the same contents already: an earlier run was cut off before the end")
+    ask_volumes(store, source.machine, removal, become=become, report=report)
+    return moved
+
+
+def _there_already(
+    store: Store, source: VolumeName, target: VolumeName, error: MachinectlError, *, become: Become
+) -> Moved:
+    """Raises `error` where the two trees differ."""
+    found = [
+        ask_volumes(store, one.machine, {"op": "digest", "name": one.name}, become=become)
+        for one in (source, target)
+    ]
+    if found[0] != found[1]:
+        raise error
+    return Moved(
+        "there already", str(found[0]["sha256"]), int(found[0]["entries"]), int(found[0]["bytes"]), 0.0
+    )
+
+
+def _copy(
+    store: Store,
+    source: VolumeName,
+    target: VolumeName,
+    sending: Mapping[str, Any],
+    receiving: Mapping[str, Any],
+    *,
+    direct: bool,
+    become: Become,
+    report: Report,
+    progress: Progress | None,
+) -> Moved:
+    first = MachineEnd(
+        source.machine, KIND, {"name": source.name, "machine": source.machine, "compress": "none", **sending}
+    )
+    second = MachineEnd(target.machine, KIND, {"name": target.name, "verify": "tree", **receiving})
+    done = carry(store, first, second, become=become, report=report, progress=progress, direct=direct)
+    return Moved(
+        done.way,
+        str(done.destination["sha256"]),
+        int(done.destination["entries"]),
+        int(done.destination["bytes"]),
+        done.seconds,
+    )
+
+
+def _check(source: VolumeName, target: VolumeName) -> None:
+    if source == target:
+        raise UsageError(f"{source} is both source and destination")
+    if source.machine == target.machine and source.is_path and target.is_path:
+        for one, other in ((source, target), (target, source)):
+            if other.name.startswith(one.name + "/"):
+                raise UsageError(f"{other.name} is in {one.name}")
