@@ -1,7 +1,7 @@
 """What a tar stream holds, told from its headers as it passes by (POSIX.1-2001 pax, GNU's and ustar's). Pure.
 
-The digest is the tree's, not that of the stream's bytes: versions of tar fill unused fields and write ACLs differently,
-and file systems name a file's attributes in different orders.
+The digest is the tree's, not that of the stream's bytes: versions of tar fill unused fields and write ACLs in
+other ways, and file systems name a file's attributes in different orders.
 """
 
 from __future__ import annotations
