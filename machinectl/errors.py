@@ -17,6 +17,7 @@ MachinectlError                 exit 1
 ├── AgentFailed                 the agent reported a problem (its `problem` code is kept)
 ├── EngineUnreachable           dockerd does not answer over TLS
 ├── EngineRefused               dockerd answers, and says no
+├── RegistryFailed              a registry can't be reached, or says no
 └── LabError                    the lab can't be built, booted or cleaned
 """
 
@@ -120,6 +121,10 @@ class EngineUnreachable(MachinectlError):
 
 class EngineRefused(MachinectlError):
     problem = "engine-refused-call"
+
+
+class RegistryFailed(MachinectlError):
+    problem = "registry-failed"
 
 
 class LabError(MachinectlError):

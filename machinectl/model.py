@@ -41,7 +41,7 @@ class Machine:
     engine: Mapping[str, Any] = field(default_factory=dict)
     """The wanted engine as create's flags gave it: options, env, version, mirror, adopt."""
     host: Mapping[str, Any] = field(default_factory=dict)
-    """The wanted host: os, hostname, sysctl, packages."""
+    """The wanted host: os, hostname, sysctl, packages, registry_cas (HOST:PORT → PEM)."""
     tls_san: tuple[str, ...] = ()
     network: Mapping[str, Any] = field(default_factory=dict)
     """Membership in machinectl's networks: `id` (minted once), `vtep` (as --advertise gave it), `pools` and

@@ -126,6 +126,7 @@ def _apply(session: Session, args: Mapping[str, Any]) -> Dict[str, Any]:
     from machinectl_agent.engine.wishes import with_others  # noqa: PLC0415
     from machinectl_agent.phases.order import PHASES  # noqa: PLC0415 - `facts` needs none of them
     from machinectl_agent.provisioners.installed import engine_version  # noqa: PLC0415
+    from machinectl_agent.registry.sources import told  # noqa: PLC0415
     from machinectl_agent.runner import apply, make_plan, plan_event  # noqa: PLC0415
 
     spec = _spec(args["spec"])
@@ -155,9 +156,14 @@ def _apply(session: Session, args: Mapping[str, Any]) -> Dict[str, Any]:
 
             refresh(host, facts, spec, session.log)
         context = Context(with_others(host, spec), facts)
+        before = told(host)
         changed = apply(work, context, PHASES, session.emit, hold=bool(args.get("hold")))
         if changed is not None:
             remember(host)
+    if changed and told(host) != before:
+        from machinectl_agent.registry.probe import warn_of_mirrors  # noqa: PLC0415 - seldom
+
+        warn_of_mirrors(host, lambda text: session.emit({"event": "warning", "text": text}))
     result = {"changed": changed or 0, "held": changed is None, "engine_version": engine_version(host)}
     tls = {"ca": host.read(CA) or "", "server": host.read(CERT) or ""}
     return {"facts": facts.to_json(), "stopped": whose_wish(host), "tls": tls, **result}
@@ -206,6 +212,12 @@ def _images(session: Session, args: Mapping[str, Any]) -> Dict[str, Any]:
     return serve(session, args)
 
 
+def _registry(session: Session, args: Mapping[str, Any]) -> Dict[str, Any]:
+    from machinectl_agent.registry.verb import registry  # noqa: PLC0415 - the others need none of it
+
+    return registry(Work(Host(), session.log, session.need), args, session.emit)
+
+
 _VERBS: Dict[str, Callable[[Session, Mapping[str, Any]], Dict[str, Any]]] = {
     "apply": _apply,
     "etcd": _etcd,
@@ -213,6 +225,7 @@ _VERBS: Dict[str, Callable[[Session, Mapping[str, Any]], Dict[str, Any]]] = {
     "facts": lambda _session, _args: gather(Host()).to_json(),
     "images": _images,
     "power": _power,
+    "registry": _registry,
     "upgrade": _upgrade,
     "volumes": _volumes,
 }

@@ -139,6 +139,8 @@ class HostSpec:
     back to what it was."""
     packages: Tuple[str, ...] = ()
     """Packages of the distribution that are there besides the engine's."""
+    registry_cas: Mapping[str, str] = field(default_factory=dict)
+    """HOST:PORT of a registry → PEM of the CA that signs its certificate."""
 
 
 @dataclass(frozen=True)

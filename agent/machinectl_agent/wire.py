@@ -11,6 +11,7 @@ The controller writes one `Request`. The agent answers with `hello` and then any
                                            ←    {"event":"need","files":[{"name":…,"sha256":…,"path":…}]}
     {"reply":"need"}                       →    (the files are in place; sent only if asked)
                                            ←    {"event":"log","text":…}      progress for people, any time
+                                           ←    {"event":"warning","text":…}  what people must not overlook
                                            ←    {"event":"alive"}             every 10 s: silence is a fault
                                            ←    {"event":"step","id":…,"state":"started"}
                                            ←    {"event":"step","id":…,"state":"done","seconds":1.2}

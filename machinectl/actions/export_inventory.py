@@ -77,6 +77,8 @@ def _settings(machine: Machine) -> tuple[dict[str, Any], list[str]]:
 
 def _host(machine: Machine) -> dict[str, Any]:
     found = {name: machine.host[name] for name in ("os", "sysctl", "packages") if machine.host.get(name)}
+    if machine.host.get("registry_cas"):
+        found["registry-cas"] = dict(machine.host["registry_cas"])
     return {**found, "set-hostname": True} if machine.host.get("hostname") else found
 
 

@@ -29,6 +29,10 @@ class Report:
     def now(self, text: str) -> None:
         """What it is at, often: for a terminal only."""
 
+    def warn(self, text: str) -> None:
+        """What must not be lost among the progress."""
+        self.line(f"warning: {text}")
+
     def finished(self) -> None:
         """The machine's turn is over."""
 
@@ -42,6 +46,8 @@ class Report:
             self.line(plan_summary(message["steps"]))
         elif kind == "step" and message.get("state") == "done":
             self.line(f"{message['title']} ({message['seconds']:.1f} s)")
+        elif kind == "warning":
+            self.warn(str(message.get("text", "")))
         elif kind == "log":
             self.line(str(message.get("text", "")))
 

@@ -37,7 +37,7 @@ def new_machine(
     ssh: Mapping[str, Any],
     engine_port: int,
     engine: Mapping[str, Any],
-    host: Mapping[str, str],
+    host: Mapping[str, Any],
     tls_san: tuple[str, ...],
 ) -> Machine:
     """A machine as create's flags describe it. Raises `UsageError` for a name or address that can't be."""

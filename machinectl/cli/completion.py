@@ -36,7 +36,7 @@ NAMES_OF_OTHERS = (
 
 FILES = ("FILE", "PATH", "DIR|TAR")
 FOLDERS = ("DIR", "MOUNTPOINT")
-MACHINES = ("MACHINE", "PATTERN", "PATTERN… -- COMMAND", "[[USER@]NAME:]PATH")
+MACHINES = ("MACHINE", "MACHINE[:PORT]", "PATTERN", "PATTERN… -- COMMAND", "[[USER@]NAME:]PATH")
 
 CHOICES = {
     "env --shell": ("bash", "sh", "zsh", "fish", "tcsh", "cmd", "powershell", "emacs"),

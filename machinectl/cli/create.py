@@ -95,6 +95,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     from machinectl.actions.create import create  # noqa: PLC0415 - --help must not wait for it
+    from machinectl.actions.registry.cas import parse_assignments  # noqa: PLC0415
     from machinectl.actions.report import Report  # noqa: PLC0415
     from machinectl.actions.wishes import new_machine, package_files  # noqa: PLC0415
     from machinectl.store.paths import portable_path  # noqa: PLC0415
@@ -107,6 +108,7 @@ def run(args: argparse.Namespace) -> int:
     packages = package_files(args.engine_package or ())
     if packages:
         wishes["packages"] = packages
+    cas = parse_assignments(args.registry_ca, Path(args.storage_path))
     machine = new_machine(
         name=args.name,
         ip=args.ip,
@@ -119,7 +121,11 @@ def run(args: argparse.Namespace) -> int:
         },
         engine_port=args.engine_port or 2376,
         engine=wishes,
-        host={"os": args.os or "", "hostname": args.name if args.set_hostname else ""},
+        host={
+            "os": args.os or "",
+            "hostname": args.name if args.set_hostname else "",
+            "registry_cas": {place: one for place, one in cas.items() if one},
+        },
         tls_san=tuple(args.tls_san or ()),
     )
     create(

@@ -43,6 +43,13 @@ def add_engine_flags(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="upload and install these .deb or .rpm files, for hosts without the Internet",
     )
+    group.add_argument(
+        "--registry-ca",
+        action="append",
+        default=[],
+        metavar="HOST:PORT=FILE|MACHINE",
+        help="the CA of this registry's certificate: a PEM file, or a machine of ours that it is on",
+    )
     group.add_argument("--engine-install-url", metavar="URL", help=argparse.SUPPRESS)
 
 

@@ -72,6 +72,12 @@ class LiveReport(Report):
     def now(self, text: str) -> None:
         self.line(text)
 
+    def warn(self, text: str) -> None:
+        safe = "".join(sign if sign.isprintable() else "?" for sign in text)
+        self._progress.console.print(
+            f"{self.machine}: warning: {safe}", markup=False, highlight=False, soft_wrap=True
+        )
+
     def finished(self) -> None:
         if self._row is not None:
             self._progress.remove_task(self._row)

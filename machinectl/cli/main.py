@@ -57,6 +57,12 @@ COMMANDS: tuple[tuple[str, str, str, bool], ...] = (
     ("plan", "machinectl.cli.plan", "what apply would do", False),
     ("provision", "machinectl.cli.provision", "bring machines to what was asked for, again", False),
     ("regenerate-certs", "machinectl.cli.regenerate_certs", "new certificates; containers go on", False),
+    (
+        "registry",
+        "machinectl.cli.registry",
+        "Docker registries on machines: deploy, ls, tags, rm, gc, check",
+        False,
+    ),
     ("restart", "machinectl.cli.restart", "reboot hosts and wait for their engines", False),
     ("rm", "machinectl.cli.rm", "forget machines (their hosts are left as they are)", False),
     ("set-ip", "machinectl.cli.set_ip", "a machine's host has another address", False),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 
 from machinectl.cli.become_flag import add_become_flag, add_share_flag, add_take_over_flag, ask_become
 from machinectl.cli.context_flags import add_context_flags, wanted_contexts
@@ -36,10 +37,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     from machinectl.actions.provision import Change, provision  # noqa: PLC0415 - --help must not wait for it
+    from machinectl.actions.registry.cas import parse_assignments, with_cas  # noqa: PLC0415
     from machinectl.actions.wishes import package_files  # noqa: PLC0415
     from machinectl.store.store import Store  # noqa: PLC0415
 
     wishes = engine_wishes(args)
+    cas = parse_assignments(args.registry_ca, Path(args.storage_path))
     packages = package_files(args.engine_package or ())
     if packages:
         wishes["packages"] = packages
@@ -47,7 +50,7 @@ def run(args: argparse.Namespace) -> int:
     provision(
         Store(args.storage_path),
         names,
-        Change(wishes, tuple(args.tls_san or ())),
+        Change(wishes, tuple(args.tls_san or ()), lambda machine: with_cas(machine, cas)),
         become=ask_become(args),
         quiet=args.quiet,
         dry_run=args.dry_run,

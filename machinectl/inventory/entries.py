@@ -11,6 +11,8 @@ HOST = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9._-]*[A-Za-z0-9])?")
 """As `create --ip`."""
 PACKAGE = re.compile(r"[A-Za-z0-9][A-Za-z0-9+._:@-]*")
 """As the agent's phase host-packages."""
+REGISTRY = re.compile(r"(\[[0-9a-fA-F:.]+\]|[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?)(:\d{1,5})?")
+"""As the agent's phase files."""
 SYSCTL = re.compile(r"[a-z0-9_]+([./][A-Za-z0-9_.:@-]+)+")
 """As the agent's phase sysctl."""
 
@@ -56,6 +58,8 @@ def check_key(setting: str, name: str) -> None:
     """One key of the map `setting`. Raises `WrongError`."""
     if setting == "sysctl" and (not SYSCTL.fullmatch(name) or ".." in name):
         raise WrongError(f"{name!r} is no kernel setting", "write it as sysctl prints it: net.core.somaxconn")
+    if setting == "registry-cas" and not REGISTRY.fullmatch(name):
+        raise WrongError(f"{name!r} is no registry", "write HOST:PORT, as in an image's name")
     if setting == "engine-env" and not name.isidentifier():
         # the value may be a password: only the name is shown
         raise WrongError(f"{name!r} is no name of a variable")

@@ -165,6 +165,11 @@ OWN = (
     Key("os", TEXT, "take the host for debian, redhat, suse or arch"),
     Key("set-hostname", FLAG, "set the host's name to the machine's name"),
     Key("sysctl", MAP, "kernel settings"),
+    Key(
+        "registry-cas",
+        MAP,
+        "CAs of registries: HOST:PORT → a PEM file, or a machine of ours that the registry is on",
+    ),
     Key("packages", LIST, "packages of the distribution"),
     Key(
         "files",

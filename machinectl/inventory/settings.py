@@ -60,7 +60,7 @@ def _wish(host: Host, renderer: Renderer, faults: Faults) -> Wish:
         become=become,
         engine=engine_wishes(settings, host.folders),
         engine_port=port,
-        host=host_wishes(settings, host.name),
+        host=host_wishes(settings, host.name, host.folders),
         tls_san=tuple(settings.get("tls-san", ((), None))[0]),
         files=files,
         network=network,

@@ -9,6 +9,7 @@ from typing import Any
 
 from machinectl.errors import InventoryError
 from machinectl.inventory.keys import KEYS
+from machinectl.inventory.registry_cas import registry_cas
 from machinectl_agent.spec import OptionError, collect, parse_assignment
 
 
@@ -51,8 +52,8 @@ def engine_wishes(settings: Settings, folders: Sequence[Path]) -> dict[str, Any]
     return engine
 
 
-def host_wishes(settings: Settings, name: str) -> dict[str, Any]:
-    """os, hostname, sysctl, packages; only what is wanted."""
+def host_wishes(settings: Settings, name: str, folders: Sequence[Path]) -> dict[str, Any]:
+    """os, hostname, sysctl, packages, registry_cas; only what is wanted. A CA may be the name of a machine yet."""
     found: dict[str, Any] = {}
     if "os" in settings:
         found["os"] = settings["os"][0]
@@ -62,6 +63,10 @@ def host_wishes(settings: Settings, name: str) -> dict[str, Any]:
         found["sysctl"] = dict(settings["sysctl"][0])
     if settings.get("packages", ([], None))[0]:
         found["packages"] = tuple(settings["packages"][0])
+    if settings.get("registry-cas", ({}, None))[0]:
+        found["registry_cas"] = registry_cas(
+            settings["registry-cas"][0], folders, settings["registry-cas"][1]
+        )
     return found
 
 

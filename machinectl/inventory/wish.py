@@ -40,7 +40,7 @@ class Wish:
     """As `Machine.engine`: options, env, version, mirror, packages, adopt."""
     engine_port: int = 2376
     host: Mapping[str, Any] = field(default_factory=dict)
-    """os, hostname, sysctl, packages."""
+    """os, hostname, sysctl, packages, registry_cas."""
     tls_san: tuple[str, ...] = ()
     files: tuple[FileWish, ...] = ()
     network: bool = False

@@ -77,6 +77,17 @@ def ensure_member(authority: Authority, folder: Path, names: Sequence[str]) -> t
     return certificate, key
 
 
+def ensure_registry(authority: Authority, folder: Path, names: Sequence[str]) -> tuple[Path, Path]:
+    """The certificate of a machine's registries (registry.pem, registry-key.pem). The caller holds the store's
+    lock."""
+    certificate, key = folder / "registry.pem", folder / "registry-key.pem"
+    wanted = tuple(dict.fromkeys((*names, *LOCAL_NAMES)))
+    _ensure_leaf(
+        authority, certificate, key, common_name=folder.name, usage=SERVER, names=wanted, new_key=False
+    )
+    return certificate, key
+
+
 def ensure_server(
     authority: Authority, folder: Path, names: Sequence[str], *, new_key: bool = False
 ) -> ServerFiles:

@@ -28,6 +28,7 @@ from machinectl_agent.phases.record import (
     read_record,
     restarted,
 )
+from machinectl_agent.phases.registry_cas import wanted_files
 from machinectl_agent.problems import Problem
 from machinectl_agent.spec import FileSpec
 
@@ -75,26 +76,27 @@ class FilesPhase:
 
     def observe(self, host: Host, context: Context) -> Seen:
         record = read_record(host)
-        paths = {*(one.path for one in context.spec.files), *record.files}
+        paths = {*(one.path for one in wanted_files(context.spec)), *record.files}
         return Seen({path: _look(host, path) for path in sorted(paths)}, record)
 
     def plan(self, seen: Seen, context: Context) -> List[Step]:
         steps: List[Step] = []
+        files = wanted_files(context.spec)
         mine = context.spec.controller
         users_later = any(name not in seen.record.packages for name in context.spec.host.packages)
         # a unit that nobody wishes to be restarted any more is not waited for
         known = {
-            *(one.restart for one in context.spec.files),
+            *(one.restart for one in files),
             *(one.restart for one in seen.record.files.values()),
         }
         restarts = [name for name in seen.record.restarts if name in known]
-        for one in context.spec.files:
+        for one in files:
             _check(one, seen.found[one.path], users_later=users_later)
             change = _change(one, seen.found[one.path], seen.record.files.get(one.path))
             if change:
                 steps.append(Step(f"{self.name}/{one.path}", change[0], _placer(one, mine), change[1]))
                 restarts.append(one.restart)
-        wanted = {one.path for one in context.spec.files}
+        wanted = {one.path for one in files}
         for path, entry in seen.record.files.items():
             if path in wanted or entry.controller != mine:
                 continue

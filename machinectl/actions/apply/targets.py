@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from machinectl.actions.network.membership import is_member, joining, leaving
+from machinectl.actions.registry.cas import resolved
 from machinectl.actions.wishes import new_machine, package_files
 from machinectl.errors import MachineExists, MachineNotFound, StoreError, UsageError
 from machinectl.inventory.wish import FileWish, Wish
@@ -110,6 +111,8 @@ def _machine(wish: Wish, inventory: str, store: Path) -> Machine:
         tls_san=wish.tls_san,
     )
     wanted = {key: value for key, value in wish.host.items() if value}
+    if "registry_cas" in wanted:
+        wanted["registry_cas"] = resolved(store, wanted["registry_cas"])
     return dataclasses.replace(
         machine,
         ssh=dataclasses.replace(machine.ssh, host=host or machine.ip),

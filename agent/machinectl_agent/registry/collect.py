@@ -1,0 +1,123 @@
+"""The garbage collection of one registry: by a unit that starts the registry again whatever becomes of itself.
+
+The registry is stopped meanwhile: an upload under way would lose layers that nothing refers to yet. The collection
+goes on where the agent or the controller is killed.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from pathlib import Path
+from typing import Any, Callable, Dict, List, Mapping
+
+from machinectl_agent.host import Host
+from machinectl_agent.lock import apply_lock
+from machinectl_agent.phases.base import Work
+from machinectl_agent.problems import Problem
+from machinectl_agent.registry import places
+from machinectl_agent.registry.ready import last_words, wait_ready
+from machinectl_agent.registry.unit import collector_options
+
+PAUSE = 0.2
+DEADLINE = 12 * 3600.0
+LARGEST_MANIFEST = 4 * 1024 * 1024
+"""Bytes; a registry refuses larger ones."""
+
+
+def collect(
+    work: Work, args: Mapping[str, Any], _emit: Callable[[Mapping[str, Any]], None]
+) -> Dict[str, Any]:
+    """args: port, untagged → before, after (bytes). Raises `Problem` where it failed; the registry runs then, too."""
+    host, port = work.host, int(args["port"])
+    config = places.read_config(host, port)
+    if not config:
+        raise Problem("registry-missing", f"there is no registry on port {port} of this machine")
+    if config.get("proxy"):
+        raise Problem(
+            "registry-mirror",
+            "a mirror is not collected",
+            why="it forgets what was not pulled for a week by itself",
+        )
+    storage = places.storage_of(config)
+    with apply_lock(work.log, wait=float(args.get("lock_wait", 300)), who=str(args.get("for", ""))):
+        if args.get("untagged"):
+            _check_single_platform(host, storage)
+        before = size(host, storage)
+        options = "OPTIONS=--delete-untagged\n" if args.get("untagged") else "OPTIONS=\n"
+        host.write(collector_options(port), options)
+        _run(work, port)
+        wait_ready(host, port, tls="tls" in config["http"])
+    return {"before": before, "after": size(host, storage)}
+
+
+def _run(work: Work, port: int) -> None:
+    host, unit = work.host, places.collector(port)
+    work.log("the registry stands still while its layers are looked through")
+    host.must("systemctl", "daemon-reload", deadline=60)
+    host.run("systemctl", "reset-failed", unit, deadline=20)
+    host.must("systemctl", "start", "--no-block", unit, deadline=60)
+    end = time.monotonic() + DEADLINE
+    begun = False
+    while True:
+        shown = host.run("systemctl", "show", unit, "-p", "ActiveState,Result,Job,ExecMainStartTimestampMonotonic",
+                         deadline=20).stdout  # fmt: skip
+        values = dict(line.partition("=")[::2] for line in shown.splitlines())
+        begun = begun or values.get("ExecMainStartTimestampMonotonic", "0") != "0"
+        idle = values.get("ActiveState") in ("inactive", "failed") and values.get("Job", "0") in ("", "0")
+        if idle:
+            break
+        if time.monotonic() >= end:
+            raise Problem("deadline", f"{unit} did not end within {DEADLINE / 3600:.0f} hours")
+        time.sleep(PAUSE)
+    if values.get("Result") != "success" or not begun:
+        raise Problem(
+            "registry-gc-failed",
+            "the collection failed; the registry is started again",
+            why=last_words(host, unit) or f"its result: {values.get('Result')}",
+            hint=f"look at `journalctl -u {unit}` on the host",
+        )
+
+
+def size(host: Host, storage: str) -> int:
+    """Bytes on the disk below a folder."""
+    total = 0
+    for folder, _, names in os.walk(host.path(storage)):
+        for name in names:
+            try:
+                total += os.lstat(f"{folder}/{name}").st_blocks * 512
+            except OSError:  # gone meanwhile
+                continue
+    return total
+
+
+def _check_single_platform(host: Host, storage: str) -> None:
+    """The registry takes the parts of a multi-platform image for untagged manifests, and would delete them.
+
+    Raises `Problem` naming the repositories that have such images."""
+    base = host.path(f"{storage}/docker/registry/v2")
+    found: List[str] = []
+    repositories = base / "repositories"
+    for revisions in sorted(repositories.rglob("_manifests/revisions")):
+        name = str(revisions.parent.parent.relative_to(repositories))
+        if any(_is_list(base, one) for one in revisions.glob("*/*/link")):
+            found.append(name)
+    if found:
+        raise Problem(
+            "registry-multi-platform",
+            f"images for several platforms would be broken: {', '.join(found[:5])}",
+            why="this registry's program deletes their parts as untagged",
+            hint="collect without --untagged, or delete these images first",
+        )
+
+
+def _is_list(base: Path, link: Path) -> bool:
+    try:
+        kind, _, digest = link.read_text().strip().partition(":")
+        blob = base / "blobs" / kind / digest[:2] / digest / "data"
+        if blob.stat().st_size > LARGEST_MANIFEST:
+            return False
+        return isinstance(json.loads(blob.read_bytes()).get("manifests"), list)
+    except (OSError, ValueError, AttributeError):
+        return False

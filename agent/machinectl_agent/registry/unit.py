@@ -1,0 +1,152 @@
+"""The units of one registry: their texts (pure), and what systemd and the process say of them."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import shlex
+import sys
+from dataclasses import dataclass
+from typing import Dict, Mapping, Tuple
+
+from machinectl_agent.host import Host
+from machinectl_agent.registry import places
+from machinectl_agent.registry.spec import CONTAINER, RegistrySpec
+from machinectl_agent.templates import render
+
+UNIT_TEMPLATE, COLLECTOR_TEMPLATE = "machinectl-registry.service", "machinectl-registry-gc.service"
+MARK = "MACHINECTL_REGISTRY"
+
+
+@dataclass(frozen=True)
+class Way:
+    """How the registry is run here."""
+
+    via: str
+    program: str = ""
+    """Of the package; empty: it is not there."""
+    docker: str = ""
+    image: str = ""
+    account: str = ""
+    """USER:GROUP as numbers, for the container; empty: the user is not there yet."""
+
+    @property
+    def container(self) -> bool:
+        return self.via == CONTAINER
+
+
+@dataclass(frozen=True)
+class Running:
+    """`mark`: the configuration that the process was started with; empty: it does not run."""
+
+    active: str = ""
+    restarts: int = 0
+    mark: str = ""
+    stale: bool = False
+    """Its program has been replaced since it was started."""
+
+
+def render_units(spec: RegistrySpec, way: Way, files: Mapping[str, str]) -> Dict[str, str]:
+    """File → text: the registry's and the collector's. The mark is over everything that takes a restart."""
+    name = places.unit(spec.port).partition(".")[0]
+    values = {
+        "port": spec.port,
+        "unit": places.unit(spec.port),
+        "folder": places.folder(spec.port),
+        "storage": spec.place,
+        "user": places.USER,
+        "docker": way.docker,
+        "container": way.container,
+        "name": name,
+    }
+    serve = f"{_program(spec, way, name, publish=True)} serve"
+    if spec.upstream:
+        words = (
+            sys.executable, "-I", places.RUNNER, spec.upstream, f"{places.folder(spec.port)}/trust/ca.pem",
+            places.config_file(spec.port), places.offline_file(spec.port),
+        )  # fmt: skip
+        serve = f"{shlex.join(words)} {serve}"
+    else:
+        serve = f"{serve} {places.config_file(spec.port)}"
+    text = render(UNIT_TEMPLATE, mark=f"{MARK}=-", command=_escaped(serve), **values)
+    everything = "\0".join([text, *(f"{path}\0{one}" for path, one in sorted(files.items()))])
+    digest = hashlib.sha256(everything.encode()).hexdigest()[:32]
+    program = _escaped(_program(spec, way, f"{name}-gc", publish=False))
+    collect = f"{program} garbage-collect $OPTIONS {places.config_file(spec.port)}"
+    collector = render(
+        COLLECTOR_TEMPLATE,
+        command=collect,
+        systemctl="/bin/systemctl",
+        options=collector_options(spec.port),
+        **values,
+    )
+    return {
+        places.unit_file(places.unit(spec.port)): text.replace(f"{MARK}=-", f"{MARK}={digest}"),
+        places.unit_file(places.collector(spec.port)): collector,
+    }
+
+
+def _escaped(command: str) -> str:
+    """systemd's own signs (systemd.service(5), systemd.unit(5)) mean themselves."""
+    return command.replace("%", "%%").replace("$", "$$")
+
+
+def collector_options(port: int) -> str:
+    """The file that says how to collect this time."""
+    return f"/run/machinectl-registry-{port}.env"
+
+
+def _program(spec: RegistrySpec, way: Way, name: str, *, publish: bool) -> str:
+    if not way.container:
+        return way.program
+    folder = places.folder(spec.port)
+    words = [way.docker, "run", "--rm", "--name", name, "--pull", "never", "--log-driver", "none"]
+    words += [
+        "--user",
+        way.account,
+        "--env",
+        f"SSL_CERT_DIR={folder}/trust",
+        "--env",
+        "OTEL_TRACES_EXPORTER=none",
+    ]
+    words += ["--volume", f"{folder}:{folder}:ro", "--volume", f"{spec.place}:{spec.place}"]
+    if publish:
+        words += ["--publish", f"{spec.port}:{spec.port}"]
+    return shlex.join([*words, way.image])
+
+
+def via_in(text: str) -> str:
+    """How the unit of this text runs its registry; empty where there is none."""
+    if not text:
+        return ""
+    return "container" if re.search(r"^ExecStart=.*\brun --rm --name ", text, re.MULTILINE) else "package"
+
+
+def mark_in(text: str) -> str:
+    """Of a unit's text or of a process's environment."""
+    found = re.search(rf"{MARK}=([0-9a-f]+)", text)
+    return found[1] if found else ""
+
+
+def running(host: Host, port: int) -> Running:
+    shown = host.run(
+        "systemctl", "show", places.unit(port), "-p", "ActiveState,NRestarts,MainPID", deadline=20
+    ).stdout
+    values = dict(line.partition("=")[::2] for line in shown.splitlines())
+    mark, program = _process(host, values.get("MainPID", "0"))
+    restarts = values.get("NRestarts", "0")
+    return Running(
+        active=values.get("ActiveState", ""),
+        restarts=int(restarts) if restarts.isdigit() else 0,
+        mark=mark,
+        stale=program.endswith(" (deleted)"),
+    )
+
+
+def _process(host: Host, pid: str) -> Tuple[str, str]:
+    """The mark in its environment, and its program; empty where it has ended, which it may do at any moment."""
+    try:
+        mark = mark_in(host.read(f"/proc/{pid}/environ") or "") if pid != "0" else ""
+        return mark, str(host.path(f"/proc/{pid}/exe").readlink()) if mark else ""
+    except OSError:  # ESRCH, too
+        return "", ""

@@ -1,0 +1,1 @@
+"""Registries on machines: deployed, asked, cleaned, taken away; and whether the ones that machines use answer."""

@@ -1,0 +1,121 @@
+"""Registries on real hosts: each of two Debian releases is the other one's registry."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+pytestmark = [pytest.mark.lab, pytest.mark.timeout(300)]
+
+CALM = "everything is as it should be"
+PASSWORD = "correct horse"
+
+
+@pytest.fixture(scope="module")
+def shop(make_host, new_controller, busybox):
+    """Two machines, each with busybox; `shop.hosts` by name."""
+    controller = new_controller()
+    controller.hosts = {
+        name: make_host(name, suite) for name, suite in (("shelf1", "bookworm"), ("shelf2", "trixie"))
+    }
+    runs = [
+        controller.start("create", "--ip", host.ip, "--ssh-key", host.key, name)
+        for name, host in controller.hosts.items()
+    ]
+    for run in runs:
+        out, err = run.communicate(timeout=200)
+        assert run.returncode == 0, out + err
+    for name in controller.hosts:
+        controller.docker(name, "import", "-", "busybox:latest", stdin=busybox)
+    yield controller
+    for name in controller.hosts:
+        controller.run("rm", "-f", name)
+
+
+@pytest.fixture(params=[("shelf1", "shelf2"), ("shelf2", "shelf1")], ids=["bookworm", "trixie"])
+def pair(request, shop):
+    """The registry's machine, and the one that uses it."""
+    server, client = request.param
+    yield server, client
+    for row in json.loads(shop.run("registry", "ls", "--output", "json", check=False).stdout):
+        if row["machine"] == server:
+            shop.run("registry", "undeploy", "--purge-storage", f"{server}:{row['port']}")
+    shop.run("config", "unset", client, "insecure-registries", "registry-mirrors")
+
+
+def push(shop, client, image, of="busybox", check=True):
+    shop.docker(client, "tag", of, image)
+    said = shop.docker(client, "push", image, check=check)
+    shop.docker(client, "rmi", image)
+    return said
+
+
+def test_plain_push_from_another_machine_and_pull_after_a_redeploy(shop, pair):
+    server, client = pair
+    host = shop.hosts[server]
+    deploy = ("registry", "deploy", "--plain", "--via", "package", server)
+    plan = shop.run(*deploy, "--dry-run").stdout
+    assert "write /etc/machinectl-registry/5000/config.yml" in plan
+    assert not host.run("ls /etc/machinectl-registry/5000", check=False).stdout
+    place = f"{host.ip}:5000"
+    first = shop.run(*deploy, "--use-on", client)
+    assert first.stdout == f"http://{place}\n"
+    before = host.run("systemctl show -p MainPID --value machinectl-registry-5000").stdout
+    assert CALM in shop.run(*deploy).stderr
+    assert host.run("systemctl show -p MainPID --value machinectl-registry-5000").stdout == before
+    # the package's own service would have the same port at the next boot
+    assert host.run("systemctl is-enabled docker-registry", check=False).stdout.strip() == "masked"
+    push(shop, client, f"{place}/app/box:1")
+    push(shop, client, f"{place}/other:1")
+    assert shop.run("registry", "tags", server).stdout.split() == [
+        "REPOSITORY", "TAG", "app/box", "1", "other", "1",
+    ]  # fmt: skip
+    shop.run("registry", "deploy", "--tls", server)
+    shop.run(*deploy)
+    assert shop.docker(client, "run", "--rm", f"{place}/app/box:1", "echo", "hello") == "hello"
+    shop.run("registry", "undeploy", server)
+    assert host.run("ls /etc/systemd/system | grep machinectl-registry", check=False).stdout == ""
+    assert host.run("systemctl is-enabled docker-registry", check=False).stdout.strip() == "disabled"
+    assert shop.run("registry", "ls").stdout.splitlines()[1:] == []
+    shop.run(*deploy)
+    assert "app/box" in shop.run("registry", "tags", server).stdout
+    shop.run("registry", "remove", "--purge-storage", server)
+    assert host.run("ls -d /var/lib/machinectl-registry/5000", check=False).returncode != 0
+
+
+def test_tls_and_a_password(shop, pair):
+    server, client = pair
+    host = shop.hosts[server]
+    place = f"{host.ip}:5443"
+    deploy = ("registry", "deploy", "--port", "5443", "--user", "ops", server)
+    refused = shop.run(*deploy, check=False, start_new_session=True)
+    assert refused.returncode == 2 and "--password-stdin" in refused.stderr
+    environment = {"MACHINECTL_REGISTRY_PASSWORD": PASSWORD}
+    said = shop.run(*deploy, **environment)
+    assert said.stdout == f"https://{place}\n"
+    assert CALM in shop.run(*deploy, **environment).stderr
+    # it is remembered
+    assert CALM in shop.run(*deploy).stderr
+    everything = host.run(f"grep -rl '{PASSWORD}' /etc /var/lib/machinectl* /var/log; :").stdout
+    assert (everything, PASSWORD in said.stderr) == ("", False)
+    unknown = push(shop, client, f"{place}/box:1", check=False)
+    assert "certificate signed by unknown authority" in unknown or "failed to verify certificate" in unknown
+    shop.run("registry", "deploy", "--port", "5443", server, "--use-on", client)
+    assert "no basic auth credentials" in push(shop, client, f"{place}/box:1", check=False)
+    shop.docker(client, "login", "-u", "ops", "--password-stdin", place, stdin=PASSWORD.encode())
+    try:
+        push(shop, client, f"{place}/box:1")
+        assert shop.docker(client, "run", "--rm", f"{place}/box:1", "echo", "in") == "in"
+    finally:
+        shop.docker(client, "logout", place)
+    assert "no basic auth credentials" in shop.docker(client, "pull", f"{place}/box:1", check=False)
+    assert shop.run("registry", "tags", server, "box").stdout.split()[2:] == ["box", "1"]
+    row = json.loads(shop.run("registry", "ls", "--output", "json").stdout)[0]
+    assert (row["state"], row["user"], row["url"]) == ("Running", "ops", f"https://{place}")
+    assert "password" not in row
+    # another password: the same images
+    shop.run(*deploy, MACHINECTL_REGISTRY_PASSWORD="another one")
+    assert shop.run("registry", "tags", server, "box").stdout.split()[2:] == ["box", "1"]
+    shop.run("provision", client, "--registry-ca", f"{place}=")
+    assert shop.hosts[client].run(f"ls /etc/docker/certs.d/{place}", check=False).stdout == ""
