@@ -6,6 +6,7 @@ etcd       the same for this machine's etcd member (see etcd/)
 facts      the same, with the host's facts as the result
 upgrade    the same; only the daemon is brought to this bundle
 carry      the same, then one end of a stream on stdin or stdout; events on stderr (see files/carry.py)
+shares     the same; one end of a volume that several machines have (see shares/)
 power      the same; dockerd is started, stopped or killed, the host rebooted (see power.py)
 volumes    the same; questions about volumes, and small changes (see volumes/)
 registry   the same; a registry on this machine, its collection, and probes of registries (see registry/)
@@ -26,7 +27,18 @@ from typing import List, Optional
 def main(argv: Optional[List[str]] = None) -> int:  # noqa: PLR0911 - one for each verb
     """Exit status: 0 done, 1 failed (an `error` event says why), 2 no such command."""
     verb, *rest = (sys.argv[1:] if argv is None else argv) or [""]
-    if verb in ("apply", "etcd", "facts", "files", "images", "power", "registry", "upgrade", "volumes"):
+    if verb in (
+        "apply",
+        "etcd",
+        "facts",
+        "files",
+        "images",
+        "power",
+        "registry",
+        "shares",
+        "upgrade",
+        "volumes",
+    ):
         from machinectl_agent.session import serve_request  # noqa: PLC0415 - each verb loads what it needs
 
         return serve_request(verb)

@@ -218,6 +218,12 @@ def _registry(session: Session, args: Mapping[str, Any]) -> Dict[str, Any]:
     return registry(Work(Host(), session.log, session.need), args, session.emit)
 
 
+def _shares(session: Session, args: Mapping[str, Any]) -> Dict[str, Any]:
+    from machinectl_agent.shares.ops import shares  # noqa: PLC0415 - the others need none of it
+
+    return shares(session, args)
+
+
 _VERBS: Dict[str, Callable[[Session, Mapping[str, Any]], Dict[str, Any]]] = {
     "apply": _apply,
     "etcd": _etcd,
@@ -226,6 +232,7 @@ _VERBS: Dict[str, Callable[[Session, Mapping[str, Any]], Dict[str, Any]]] = {
     "images": _images,
     "power": _power,
     "registry": _registry,
+    "shares": _shares,
     "upgrade": _upgrade,
     "volumes": _volumes,
 }

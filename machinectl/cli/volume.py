@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 from machinectl.cli.become_flag import add_become_flag, ask_become
 from machinectl.cli.table import align
 from machinectl.cli.volume_flags import VERBS, add_verbs, pairs
+from machinectl.cli.volume_share import VERBS as SHARE_VERBS
+from machinectl.cli.volume_share import add_share_verbs, share, unshare
 
 if TYPE_CHECKING:
     from machinectl.store.store import Store
@@ -25,6 +27,8 @@ EXAMPLES = """examples:
   machinectl volume clone node1:db node1:db-test
   machinectl volume pack node1:site site-data:1.0
   machinectl volume rm node1:db
+  machinectl volume share node1:uploads --to 'web*'
+  machinectl volume unshare node1:uploads
 
 A volume is MACHINE:NAME, a folder that containers mount is MACHINE:/path.
 """
@@ -35,8 +39,9 @@ _UNITS = ("B", "kB", "MB", "GB", "TB")
 
 def configure(parser: argparse.ArgumentParser) -> None:
     parser.epilog = EXAMPLES
-    verbs = parser.add_subparsers(dest="verb", metavar="|".join(VERBS), required=True)
+    verbs = parser.add_subparsers(dest="verb", metavar="|".join((*VERBS, *SHARE_VERBS)), required=True)
     add_verbs(verbs)
+    add_share_verbs(verbs)
     for one in verbs.choices.values():
         add_become_flag(one)
 
@@ -55,6 +60,8 @@ def run(args: argparse.Namespace) -> int:
         "migrate": copies.move,
         "clone": copies.move,
         "pack": copies.pack,
+        "share": share,
+        "unshare": unshare,
     }
     return verbs[args.verb](args, Store(args.storage_path))
 

@@ -146,6 +146,7 @@ class Host:
             f"--bind={self.folder}/docker:/var/lib/docker",
             f"--bind={self.folder}/containerd:/var/lib/containerd",
             "--bind=/dev/net/tun",
+            *(["--bind=/dev/fuse"] if Path("/dev/fuse").exists() else []),
         ]  # fmt: skip
 
     def mount(self, image: Path) -> None:

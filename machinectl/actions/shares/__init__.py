@@ -1,0 +1,1 @@
+"""Volumes that several machines have."""
