@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import platform
 import re
 import shlex
 import sys
@@ -49,7 +48,7 @@ def gather(host: Host) -> Facts:
         os_name=release.get("PRETTY_NAME", release.get("NAME", "Linux")),
         os_version=release.get("VERSION_ID", ""),
         os_codename=release.get("VERSION_CODENAME", release.get("UBUNTU_CODENAME", "")),
-        arch=platform.machine(),
+        arch=os.uname().machine,
         kernel=os.uname().release,
         python=".".join(str(part) for part in sys.version_info[:3]),
         systemd=host.exists("/run/systemd/system"),

@@ -5,7 +5,6 @@ from __future__ import annotations
 import signal
 import sys
 import threading
-import traceback
 from typing import Any, BinaryIO, Callable, Dict, List, Mapping
 
 from machinectl_agent import wire
@@ -107,6 +106,8 @@ def told(session: Session, work: Callable[[], Dict[str, Any]]) -> int:
         return 1
     except Exception as error:
         session.end()
+        import traceback  # noqa: PLC0415 - 2 ms
+
         why = "".join(traceback.format_exception(type(error), error, error.__traceback__)[-3:])
         session.emit(wire.error("agent-fault", f"a fault of the agent's own: {error}", why, "report this"))
         return 1

@@ -6,7 +6,9 @@ The folder travels inside the bundle as machinectl_agent/templates; in a checkou
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Mapping
+
+from machinectl_agent.memo import once_per_boot
 
 HEADER = "written by machinectl; changes are undone by the next provision"
 
@@ -20,7 +22,11 @@ def folder() -> Path:
 
 def render(template: str, **values: Any) -> str:
     """`template` is a path below templates/. An unknown variable is an error, not an empty string."""
-    import jinja2  # noqa: PLC0415 - 50 ms that a run without changes to files does not need
+    return once_per_boot(template, sorted(values.items()), lambda: _render(template, values))
+
+
+def _render(template: str, values: Mapping[str, Any]) -> str:
+    import jinja2  # noqa: PLC0415 - with the compiling of a template 30 ms
 
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(folder()),

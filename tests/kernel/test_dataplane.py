@@ -13,7 +13,7 @@ import pytest
 
 from machinectl_agent.network.drivers.interface import Peer
 from machinectl_agent.network.netlink import namespaces
-from machinectl_agent.network.settings import RESOLVER
+from machinectl_agent.network.paths import RESOLVER
 from tests.dataplane_hosts import (
     DEADLINE,
     Bench,

@@ -18,8 +18,8 @@ from dnslib.server import BaseResolver, DNSServer
 from machinectl_agent.network.dns.server import Server
 from machinectl_agent.network.dns.zone import Zone
 from machinectl_agent.network.netlink.namespaces import inside
+from machinectl_agent.network.paths import RESOLVER
 from machinectl_agent.network.records import EndpointRecord, NetworkRecord, Pool
-from machinectl_agent.network.settings import RESOLVER
 
 pytestmark = pytest.mark.root
 

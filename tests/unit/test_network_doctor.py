@@ -22,6 +22,7 @@ from machinectl_agent.network.doctor.examine import mark_fixed
 from machinectl_agent.network.doctor.expiry import not_after
 from machinectl_agent.network.doctor.finding import Finding
 from machinectl_agent.network.engine import DockerNetwork
+from machinectl_agent.network.paths import RESOLVER
 from machinectl_agent.network.probe.packet import ASK, LEAST, Probe, decode, encode
 from machinectl_agent.network.probe.prober import Reach
 from machinectl_agent.network.probe.responder import Ask, decode_ask, encode_ask
@@ -32,7 +33,6 @@ from machinectl_agent.network.records import (
     NetworkRecord,
     Pool,
 )
-from machinectl_agent.network.settings import RESOLVER
 
 DEMO = NetworkRecord("d" * 64, "demo", 5000, (Pool("10.77.1.0/24"),))
 

@@ -13,7 +13,7 @@ from machinectl.model import Machine, SshAddress
 from machinectl_agent.engine import daemon_json, resolvers
 from machinectl_agent.facts import gather
 from machinectl_agent.host import Host
-from machinectl_agent.network import admission, settings, underlay
+from machinectl_agent.network import admission, paths, underlay
 from machinectl_agent.network.membership import (
     CERTIFICATES,
     KEY,
@@ -40,7 +40,7 @@ TEXTS = {
     CERTIFICATES[0]: "KEY-TEXT",
     CERTIFICATES[1]: "CERT",
     CERTIFICATES[2]: "CA",
-    settings.CONFIG: CONFIG,
+    paths.CONFIG: CONFIG,
     **UNITS,
 }
 READY = Seen(
@@ -95,7 +95,7 @@ def test_everything_on_a_machine_that_joins():
         f"~ make {MINE[:12]} the current agent",
         *(f"+ write {name}" for name in CERTIFICATES),
         *(f"+ write {name}" for name in UNITS),
-        f"+ write {settings.CONFIG}",
+        f"+ write {paths.CONFIG}",
         "+ enable machinectl-network.socket and machinectl-network.service at boot",
         "+ start machinectl-network.socket",
         "+ start machinectl-network.service",
@@ -133,7 +133,7 @@ def test_only_what_differs(differing, wanted):
 
 def test_another_configuration_is_joined_anew():
     assert titles(config=CONFIG.replace("10.0.0.1", "10.0.0.2")) == [
-        f"~ write {settings.CONFIG}",
+        f"~ write {paths.CONFIG}",
         "! restart machinectl-network.service (its configuration changes)",
         "~ join the networks anew",
     ]
@@ -178,7 +178,7 @@ def test_what_stands_in_the_way_is_said_before_anything_changes(tmp_path):
 def test_a_member_is_not_asked_again(tmp_path):
     """etcd may be away when it is provisioned."""
     host = Host(str(tmp_path))
-    host.write(settings.CONFIG, CONFIG, 0o600)
+    host.write(paths.CONFIG, CONFIG, 0o600)
     assert NetworkPhase().observe(host, context()).problem is None
     assert parse_identity(CONFIG) == ("1f", "node1", "")
     assert parse_identity("{torn") == parse_identity("[]") == ("", "", "")
@@ -251,9 +251,9 @@ def test_what_is_left_goes_also_after_a_cut(tmp_path, monkeypatch):
     wish = context(NetworkSpec("1f", absent=True))
     host.write(KEY, "KEY-TEXT", 0o600)
     host.write(network_service.unit_file(network_service.SOCKET), "x")
-    host.write(settings.LEDGER, "{}")
-    host.write(settings.CACHE, "{}")
-    host.write(settings.ENDPOINTS, "{}")
+    host.write(paths.LEDGER, "{}")
+    host.write(paths.CACHE, "{}")
+    host.write(paths.ENDPOINTS, "{}")
     host.write("/etc/machinectl/other", "somebody else's")
     assert [step.title for step in gone.plan(gone.observe(host, wish), wish)] == [
         "- stop and disable machinectl-network.service and machinectl-network.socket",
@@ -263,7 +263,7 @@ def test_what_is_left_goes_also_after_a_cut(tmp_path, monkeypatch):
         step.apply(Work(host, print, print))
     assert gone.plan(gone.observe(host, wish), wish) == []
     assert ("systemctl", "disable", "machinectl-network.socket") in done
-    assert not host.exists(settings.CACHE) and not host.exists(settings.ENDPOINTS)
+    assert not host.exists(paths.CACHE) and not host.exists(paths.ENDPOINTS)
     assert not host.exists("/etc/machinectl/etcd") and host.exists("/etc/machinectl/other")
 
 
@@ -286,7 +286,7 @@ def resolv(tmp_path, *servers):
     return Host(str(tmp_path))
 
 
-OURS = settings.RESOLVER
+OURS = paths.RESOLVER
 GONE = NetworkSpec("1f", absent=True)
 
 
@@ -327,7 +327,7 @@ def test_the_hosts_own_daemon_json_comes_back(tmp_path):
 def test_a_controller_without_the_wish_leaves_a_member_its_dns(tmp_path):
     host = resolv(tmp_path, "192.0.2.1")
     dns_of(host, WANTED)
-    host.write(settings.CONFIG, CONFIG)
+    host.write(paths.CONFIG, CONFIG)
     assert dns_of(host, None)[0] == [OURS, "192.0.2.1"]
 
 

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import http.client
 import json
-import socket
 import time
-from typing import Any, Callable, Mapping, Optional
+from typing import Any, Callable, Mapping, Optional, Tuple
 
 SOCKET = "/run/docker.sock"
 
@@ -28,35 +26,14 @@ class Conflict(ApiError):
     """403 or 409: it is in use, or the name is taken."""
 
 
-class UnixConnection(http.client.HTTPConnection):
-    """HTTP over a unix socket; `deadline` (seconds) is for each wait, None waits for ever."""
-
-    def __init__(self, path: str, deadline: Optional[float]) -> None:
-        super().__init__("docker", timeout=deadline)
-        self._path = path
-
-    def connect(self) -> None:
-        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self.sock.settimeout(self.timeout)
-        self.sock.connect(self._path)
-
-
 def get(path: str, *, deadline: float = 5.0, unix_socket: str = SOCKET) -> Any:
     """`GET path`: the JSON that came back, or the text where it is none (`/_ping`). Raises `ApiError`.
 
     No version in the path: the engine then uses its own newest (Docker Engine API, "Versioned API").
     """
-    connection = UnixConnection(unix_socket, deadline)
-    try:
-        connection.request("GET", path)
-        answer = connection.getresponse()
-        body = answer.read()
-    except (OSError, http.client.HTTPException) as error:
-        raise ApiError(f"no answer on {unix_socket}: {error}") from error
-    finally:
-        connection.close()
-    if answer.status != 200:
-        raise ApiError(f"GET {path}: {answer.status} {body[:200].decode(errors='replace')}")
+    status, body = _exchange("GET", path, None, deadline, unix_socket)
+    if status != 200:
+        raise ApiError(f"GET {path}: {status} {body[:200].decode(errors='replace')}")
     try:
         return json.loads(body)
     except ValueError:
@@ -72,21 +49,29 @@ def call(
     unix_socket: str = SOCKET,
 ) -> Any:
     """The JSON answer; None for 404 and for answers without a body. Raises `ApiError`."""
+    status, content = _exchange(method, path, body, deadline, unix_socket)
+    if status == 404:
+        return None
+    if status >= 300:
+        raise refusal(f"{method} {path}", status, content)
+    return json.loads(content) if content.strip() else None
+
+
+def _exchange(
+    method: str, path: str, body: Optional[Mapping[str, Any]], deadline: float, unix_socket: str
+) -> Tuple[int, bytes]:
+    from machinectl_agent.engine.unix_http import HTTPException, UnixConnection  # noqa: PLC0415 - 10 ms
+
     connection = UnixConnection(unix_socket, deadline)
     try:
         text = None if body is None else json.dumps(body)
         connection.request(method, path, text, {"Content-Type": "application/json"} if text else {})
         answer = connection.getresponse()
-        content = answer.read()
-    except (OSError, http.client.HTTPException) as error:
+        return answer.status, answer.read()
+    except (OSError, HTTPException) as error:
         raise ApiError(f"no answer on {unix_socket} to {method} {path}: {error!r}") from error
     finally:
         connection.close()
-    if answer.status == 404:
-        return None
-    if answer.status >= 300:
-        raise refusal(f"{method} {path}", answer.status, content)
-    return json.loads(content) if content.strip() else None
 
 
 def refusal(what: str, status: int, content: bytes) -> ApiError:

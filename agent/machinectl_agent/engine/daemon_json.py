@@ -9,7 +9,7 @@ from typing import Any, Dict, Mapping, Optional, Tuple
 from machinectl_agent.engine import cluster_store, resolvers, unit
 from machinectl_agent.engine.merge import Record, merge, own_part, parse_document, render_document
 from machinectl_agent.host import Host
-from machinectl_agent.network.settings import RESOLVER
+from machinectl_agent.network.paths import RESOLVER
 from machinectl_agent.spec import EngineSpec, NetworkSpec
 from machinectl_agent.templates import render
 

@@ -12,7 +12,7 @@ from typing import List, Optional, Sequence, Tuple
 
 from machinectl_agent.host import Host
 from machinectl_agent.network.dns.upstreams import FILE, RESOLVED, Upstreams
-from machinectl_agent.network.settings import CONFIG, RESOLVER
+from machinectl_agent.network.paths import CONFIG, RESOLVER
 
 
 def host_servers(host: Host) -> Tuple[str, ...]:

@@ -19,9 +19,9 @@ from typing import Any, Dict, List, Mapping, Optional, Tuple
 from machinectl_agent.kv.interface import KvError
 from machinectl_agent.network.core import Core
 from machinectl_agent.network.ipam import check_space
+from machinectl_agent.network.paths import RESOLVER
 from machinectl_agent.network.records import ID_OPTION, EndpointRecord, NetworkRecord, Pool
 from machinectl_agent.network.registry.errors import NetworkInUse
-from machinectl_agent.network.settings import RESOLVER
 from machinectl_agent.problems import Problem
 
 _GENERIC = "com.docker.network.generic"

@@ -13,7 +13,8 @@ import urllib.parse
 from dataclasses import dataclass, field
 from typing import Any, Dict, Iterator, List, Mapping, Optional
 
-from machinectl_agent.engine.api import ApiError, Conflict, UnixConnection, call
+from machinectl_agent.engine.api import ApiError, Conflict, call
+from machinectl_agent.engine.unix_http import UnixConnection
 from machinectl_agent.network.records import DRIVER, ID_OPTION, NetworkRecord
 
 __all__ = ["Conflict", "DockerNetwork", "Engine", "parse_network", "render_network"]

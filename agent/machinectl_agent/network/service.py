@@ -40,12 +40,13 @@ from machinectl_agent.network.ipam import Ipam
 from machinectl_agent.network.lease import Alive
 from machinectl_agent.network.ledger import Ledger
 from machinectl_agent.network.names import Item, Names
+from machinectl_agent.network.paths import RESOLVER
 from machinectl_agent.network.probe.responder import Responder
 from machinectl_agent.network.reconcile import Reconcile
 from machinectl_agent.network.records import Layout
 from machinectl_agent.network.registry.registry import Registry
 from machinectl_agent.network.replicate import Replicate
-from machinectl_agent.network.settings import RESOLVER, Settings, load
+from machinectl_agent.network.settings import Settings, load
 from machinectl_agent.network.settling import Settling
 from machinectl_agent.network.view import Moved, View
 from machinectl_agent.network.whereabouts import Whereabouts

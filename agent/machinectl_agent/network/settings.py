@@ -7,17 +7,9 @@ from dataclasses import dataclass
 from typing import Any, Dict, Tuple
 
 from machinectl_agent.daemon.settings import NETWORK_SOCKET
+from machinectl_agent.network.paths import CACHE, CONFIG, ENDPOINTS, LEDGER, PLUGIN_SOCKET
 from machinectl_agent.network.records import PREFIX
 from machinectl_agent.problems import Problem
-
-CONFIG = "/etc/machinectl/network.json"
-PLUGIN_SOCKET = "/run/docker/plugins/machinectl.sock"
-LEDGER = "/var/lib/machinectl/network.json"
-CACHE = "/var/lib/machinectl/network-known.json"
-ENDPOINTS = "/var/lib/machinectl/network-etcd.json"
-RESOLVER = "169.254.77.53"
-"""Link-local (RFC 3927) and the same on every machine, so that it never collides with an underlay; in
-daemon.json's `dns`, and in every network's namespace."""
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,6 @@ from machinectl_agent.bundle import CURRENT, own_hash
 from machinectl_agent.engine import daemon_json
 from machinectl_agent.engine.api import wait_until
 from machinectl_agent.host import Host
-from machinectl_agent.network import admission
 from machinectl_agent.network.membership import (
     CERTIFICATES,
     FOLDER,
@@ -25,7 +24,7 @@ from machinectl_agent.network.membership import (
     parse_identity,
     render_config,
 )
-from machinectl_agent.network.settings import CONFIG
+from machinectl_agent.network.paths import CONFIG
 from machinectl_agent.phases import network_service as service
 from machinectl_agent.phases.agent import switch_current
 from machinectl_agent.phases.base import Context, Step, Work, text_diff, write_step
@@ -170,6 +169,8 @@ def _problem(host: Host, name: str, wanted: NetworkSpec, present: str) -> Option
     """A machine that has joined must not fail because etcd is away, or an address gone, later."""
     if parse_identity(present) == (wanted.id, name, wanted.vtep):
         return None
+    from machinectl_agent.network import admission  # noqa: PLC0415 - with etcd's client, 10 ms
+
     try:
         admission.check(host, name, wanted)
     except Problem as problem:

@@ -19,7 +19,7 @@ from machinectl_agent.engine import api
 from machinectl_agent.host import Host
 from machinectl_agent.network.engine import DockerNetwork, Engine
 from machinectl_agent.network.membership import CERTIFICATES, FOLDER
-from machinectl_agent.network.settings import CACHE, CONFIG, ENDPOINTS, LEDGER, PLUGIN_SOCKET, RESOLVER
+from machinectl_agent.network.paths import CACHE, CONFIG, ENDPOINTS, LEDGER, PLUGIN_SOCKET, RESOLVER
 from machinectl_agent.network.underlay import is_here
 from machinectl_agent.phases import network_service as service
 from machinectl_agent.phases.base import Context, Step, Work

@@ -12,7 +12,7 @@ from machinectl_agent.daemon.settings import NETWORK_SOCKET
 from machinectl_agent.engine.api import wait_until
 from machinectl_agent.engine.loaded import newer
 from machinectl_agent.host import Host
-from machinectl_agent.network.settings import CONFIG, PLUGIN_SOCKET
+from machinectl_agent.network.paths import CONFIG, PLUGIN_SOCKET
 from machinectl_agent.phases.base import Work
 from machinectl_agent.problems import Problem
 from machinectl_agent.templates import render

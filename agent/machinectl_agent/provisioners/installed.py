@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import re
-from typing import Collection, Dict, Sequence, Tuple
+from typing import Collection, Sequence
 
 from machinectl_agent.host import Host
+from machinectl_agent.memo import once_per_boot
 from machinectl_agent.problems import Problem
 from machinectl_agent.provisioners.base import Installed
-
-_seen: Dict[Tuple[str, int, int, int], str] = {}
-"""One program start (40 ms) per dockerd and run of the agent: path, inode, size and time name the file."""
 
 
 def find_engine(host: Host, present: Collection[str], packages: Sequence[str]) -> Installed:
@@ -34,14 +32,16 @@ def engine_version(host: Host) -> str:
     if not dockerd:
         return ""
     status = host.path(dockerd).stat()
-    key = (dockerd, status.st_ino, status.st_size, status.st_mtime_ns)
-    if key not in _seen:
-        try:
-            said = host.run(dockerd, "--version", deadline=20).stdout
-        except (Problem, OSError):
-            said = ""  # another architecture's binary, a broken one
-        _seen[key] = parse_version(said)
-    return _seen[key]
+    # path, inode, size and time name the file; its start costs 40 ms
+    same = (dockerd, status.st_ino, status.st_size, status.st_mtime_ns)
+    return once_per_boot("dockerd", same, lambda: _asked(host, dockerd))
+
+
+def _asked(host: Host, dockerd: str) -> str:
+    try:
+        return parse_version(host.run(dockerd, "--version", deadline=20).stdout)
+    except (Problem, OSError):
+        return ""  # another architecture's binary, a broken one
 
 
 def parse_version(said: str) -> str:

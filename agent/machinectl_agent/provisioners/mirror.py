@@ -7,9 +7,7 @@ The layout is Docker's: `URL/linux/DISTRIBUTION/gpg` is the key, `…/dists/CODE
 from __future__ import annotations
 
 import time
-import urllib.error
 import urllib.parse
-import urllib.request
 from typing import Callable, Mapping
 
 from machinectl_agent.problems import Problem
@@ -49,6 +47,9 @@ def fetch_key(url: str, log: Callable[[str], None], proxies: Mapping[str, str]) 
 
     Raises `Problem` `mirror-unreachable`, or `mirror-wrong` where the answer is no key.
     """
+    import urllib.error  # noqa: PLC0415 - seldom, and 12 ms with http.client
+    import urllib.request  # noqa: PLC0415
+
     if url.startswith("http:"):
         log(f"the signing key of {url} comes over plain http: it is as good as the network")
     known = {**urllib.request.getproxies(), **proxies}

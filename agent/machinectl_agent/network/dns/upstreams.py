@@ -6,7 +6,7 @@ import ipaddress
 import os
 from typing import List, Sequence, Tuple
 
-from machinectl_agent.network.settings import RESOLVER
+from machinectl_agent.network.paths import RESOLVER
 
 FILE = "/etc/resolv.conf"
 RESOLVED = "/run/systemd/resolve/resolv.conf"

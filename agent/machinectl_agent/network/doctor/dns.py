@@ -13,7 +13,7 @@ from machinectl_agent.network.dns.upstreams import Upstreams, address_of
 from machinectl_agent.network.doctor.case import Case
 from machinectl_agent.network.doctor.finding import Finding
 from machinectl_agent.network.netlink.namespaces import inside
-from machinectl_agent.network.settings import RESOLVER
+from machinectl_agent.network.paths import RESOLVER
 
 DAEMON_JSON = "/etc/docker/daemon.json"
 NAMESPACES = "/run/netns"

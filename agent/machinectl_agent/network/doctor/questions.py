@@ -11,7 +11,7 @@ from typing import Dict, Iterator, List, Set, Tuple
 from machinectl_agent.network.doctor.case import Case
 from machinectl_agent.network.doctor.finding import Finding
 from machinectl_agent.network.doctor.rules import Chain, read_filters
-from machinectl_agent.network.settings import RESOLVER
+from machinectl_agent.network.paths import RESOLVER
 
 PORT = "53"
 BRIDGES = ("docker", "br-")

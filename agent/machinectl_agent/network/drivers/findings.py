@@ -11,7 +11,7 @@ from machinectl_agent.network.netlink import entries, links, routes
 from machinectl_agent.network.netlink.entries import ANY_MAC, Entries
 from machinectl_agent.network.netlink.links import Link
 from machinectl_agent.network.netlink.sockets import Netlink
-from machinectl_agent.network.settings import RESOLVER
+from machinectl_agent.network.paths import RESOLVER
 
 MOST = 5
 """Names in one sentence; the rest is counted."""

@@ -11,7 +11,7 @@ from typing import Callable, Tuple
 
 from machinectl_agent.network.netlink import links, routes
 from machinectl_agent.network.netlink.sockets import Netlink
-from machinectl_agent.network.settings import RESOLVER
+from machinectl_agent.network.paths import RESOLVER
 
 LOOPBACK = "lo"
 _BACKLOG = 128

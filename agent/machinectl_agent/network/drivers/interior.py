@@ -14,7 +14,7 @@ from machinectl_agent.network.drivers.interface import Wiring
 from machinectl_agent.network.netlink import entries, links, routes
 from machinectl_agent.network.netlink.links import Link
 from machinectl_agent.network.netlink.sockets import Netlink
-from machinectl_agent.network.settings import RESOLVER
+from machinectl_agent.network.paths import RESOLVER
 
 BRIDGE, VXLAN = "br0", "vxlan0"
 

@@ -27,7 +27,7 @@ from machinectl_agent.network.drivers.interface import Peer, Wiring
 from machinectl_agent.network.drivers.segment import Segment
 from machinectl_agent.network.netlink import entries, links, namespaces, routes
 from machinectl_agent.network.netlink.sockets import Netlink, Refused
-from machinectl_agent.network.settings import RESOLVER
+from machinectl_agent.network.paths import RESOLVER
 
 PREFIX = "mctl-"
 _BACKLOG = 64
