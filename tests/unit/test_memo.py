@@ -3,6 +3,7 @@ from __future__ import annotations
 import pytest
 
 from machinectl_agent import memo
+from machinectl_agent.bundle import own_hash
 
 
 class Work:
@@ -59,7 +60,7 @@ def test_a_file_that_is_no_text_and_a_folder_that_cannot_be_are_no_faults(folder
 
 
 def test_a_checkout_keeps_nothing():
-    assert memo.own_hash() == ""
+    assert own_hash() == ""
     work = Work()
     for _ in range(2):
         memo.once_per_boot("unit", 1, work)
