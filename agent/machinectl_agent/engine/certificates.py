@@ -9,12 +9,12 @@ certificate is read: that is done by the controller, which has a library for it.
 from __future__ import annotations
 
 import re
-import ssl
 from dataclasses import dataclass
 from typing import Optional, Tuple
 
 from machinectl_agent.engine.daemon_json import CA, CERT, KEY
 from machinectl_agent.host import Host
+from machinectl_agent.memo import once_per_boot
 from machinectl_agent.problems import Problem
 from machinectl_agent.spec import Spec
 
@@ -91,8 +91,15 @@ def _only(pem: str) -> str:
 
 
 def _belong_together(host: Host) -> bool:
+    # of the key, too, only a hash is kept
+    return bool(once_per_boot("pair", (host.read(CERT), host.read(KEY)), lambda: _tried(host)))
+
+
+def _tried(host: Host) -> str:
+    import ssl  # noqa: PLC0415 - 5 ms
+
     try:
         ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(host.path(CERT), host.path(KEY))
     except (ssl.SSLError, OSError, ValueError):
-        return False
-    return True
+        return ""
+    return "they belong together"

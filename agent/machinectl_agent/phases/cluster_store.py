@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Dict, List, Mapping, Optional, Tuple
 
-from machinectl_agent.engine import cluster_store, daemon_json, etcd_v2, known_good
+from machinectl_agent.engine import cluster_store, daemon_json, known_good
 from machinectl_agent.engine.merge import parse_document
 from machinectl_agent.host import Host
 from machinectl_agent.phases.base import Context, Step, Work
@@ -35,6 +35,8 @@ class ClusterStorePhase:
         problem = None
         # only where something changes: a machine that has it all must not fail because etcd is away
         if wanted and not self._has(host, files, cluster_store.options(wanted), cluster_store.texts(wanted)):
+            from machinectl_agent.engine import etcd_v2  # noqa: PLC0415 - seldom, with http.client
+
             try:
                 etcd_v2.check(wanted)
             except Problem as error:

@@ -12,12 +12,11 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from typing import List, Tuple
+from typing import TYPE_CHECKING, List, Tuple
 
 from machinectl_agent.daemon.settings import NETWORK_SOCKET
 from machinectl_agent.engine import api
 from machinectl_agent.host import Host
-from machinectl_agent.network.engine import DockerNetwork, Engine
 from machinectl_agent.network.membership import CERTIFICATES, FOLDER
 from machinectl_agent.network.paths import CACHE, CONFIG, ENDPOINTS, LEDGER, PLUGIN_SOCKET, RESOLVER
 from machinectl_agent.network.underlay import is_here
@@ -25,6 +24,9 @@ from machinectl_agent.phases import network_service as service
 from machinectl_agent.phases.base import Context, Step, Work
 from machinectl_agent.phases.network import MODULES_FILE
 from machinectl_agent.problems import Problem
+
+if TYPE_CHECKING:
+    from machinectl_agent.network.engine import DockerNetwork, Engine
 
 LEAVE_DEADLINE = 120.0
 """Seconds: Docker removes each network, etcd frees what is ours."""
@@ -149,8 +151,14 @@ class _Leave:
         work.host.remove(CONFIG)
 
 
+def _engine() -> Engine:
+    from machinectl_agent.network.engine import Engine  # noqa: PLC0415 - seldom, with http.client
+
+    return Engine(api.SOCKET)
+
+
 def _networks() -> List[DockerNetwork]:
-    engine = Engine(api.SOCKET)
+    engine = _engine()
     try:
         found = [engine.network(one.docker_id) for one in engine.networks()]
     except api.ApiError:
@@ -164,7 +172,7 @@ def _containers() -> List[str]:
 
 def disconnect(_work: Work) -> None:
     """As `docker network disconnect --force`."""
-    engine = Engine(api.SOCKET)
+    engine = _engine()
     for network in _networks():
         for one in network.endpoints.values():
             body = {"Container": one["container"] or one["name"], "Force": True}
@@ -180,7 +188,7 @@ def disconnect(_work: Work) -> None:
 
 
 def _remove_networks(work: Work) -> None:
-    engine = Engine(api.SOCKET)
+    engine = _engine()
     for network in _networks():
         try:
             engine.remove_network(network.docker_id)
