@@ -6,7 +6,6 @@ import socket
 from http.client import HTTPConnection, HTTPException
 from typing import Optional
 
-
 __all__ = ["HTTPException", "UnixConnection"]
 
 
