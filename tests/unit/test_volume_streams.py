@@ -88,6 +88,9 @@ def test_the_same_tree_gives_the_same_stream(tree, tmp_path):
 
 
 def test_a_file_that_changes_meanwhile_is_found(tree, monkeypatch):
+    # more than all buffers on the way hold: tar is still at it when the first part has come
+    (tree / "large").write_bytes(os.urandom(16_000_000))
+
     def write(part: Any) -> None:
         with (tree / "large").open("ab") as file:
             file.write(b"more" * 100_000)

@@ -8,7 +8,8 @@ import json
 from typing import Any, BinaryIO, Dict, Iterable, Iterator, List, Optional, Set, Tuple
 from urllib.parse import quote, urlencode
 
-from machinectl_agent.engine.api import SOCKET, UnixConnection
+from machinectl_agent.engine.api import SOCKET
+from machinectl_agent.engine.unix_http import UnixConnection
 from machinectl_agent.images.chains import chain_ids
 from machinectl_agent.images.names import split
 from machinectl_agent.problems import Problem

@@ -11,7 +11,8 @@ import time
 import urllib.parse
 from typing import TYPE_CHECKING, Any, Dict, Iterator, List, Mapping, Optional
 
-from machinectl_agent.engine.api import SOCKET, UnixConnection, refusal
+from machinectl_agent.engine.api import SOCKET, refusal
+from machinectl_agent.engine.unix_http import UnixConnection
 from machinectl_agent.host import Host
 from machinectl_agent.problems import Problem
 from machinectl_agent.volumes.holding import LIVE, PAUSE, STALL, Hold
