@@ -50,10 +50,13 @@ class Machine:
     files: tuple[Mapping[str, Any], ...] = ()
     """Files of the user's own on the host: path, sha256, size, mode, owner, group, restart, secret. What is in them
     is in the machine's folder (store/contents.py)."""
+    images: tuple[Mapping[str, Any], ...] = ()
+    """Images that the engine has: name, id, layers, size, and file (as `portable_path` writes it) or machine."""
     inventory: str = ""
     """The inventory that the machine is in, as `apply` was told it; empty: it was made by `create`."""
     pending: Mapping[str, Any] = field(default_factory=dict)
-    """`engine`, `host`, `tls_san`, `files` of a run under way; found by the next one when that was killed."""
+    """`engine`, `host`, `tls_san`, `files`, `images` of a run under way; found by the next one when that
+    was killed."""
     moved_from: str = ""
     """The address before, while a set-ip is under way."""
     state: str = "new"
@@ -86,4 +89,5 @@ class Machine:
         values["ssh"] = SshAddress(**{key: value for key, value in values["ssh"].items() if key in inner})
         values["tls_san"] = tuple(values.get("tls_san", ()))
         values["files"] = tuple(values.get("files", ()))
+        values["images"] = tuple(values.get("images", ()))
         return cls(**values)

@@ -34,6 +34,7 @@ __all__ = [
     "EngineSpec",
     "FileSpec",
     "HostSpec",
+    "ImageSpec",
     "NetworkSpec",
     "Option",
     "OptionError",
@@ -165,6 +166,22 @@ class FileSpec:
 
 
 @dataclass(frozen=True)
+class ImageSpec:
+    """An image that the engine has. Its layers come when the agent asks for them (`need`)."""
+
+    name: str
+    """With its tag; empty: it has none."""
+    id: str = ""
+    """Of its configuration; empty: whichever has the name will do."""
+    layers: Tuple[str, ...] = ()
+    """Diff ids, where the id is known: engines with containerd's store number images otherwise."""
+    size: int = 0
+    """Bytes; 0: not known."""
+    source: str = ""
+    """Where it comes from, for people; empty: the engine pulls it itself."""
+
+
+@dataclass(frozen=True)
 class NetworkSpec:
     """Membership in machinectl's own networks. PEM texts; `key` is a secret.
 
@@ -209,6 +226,8 @@ class Spec:
     """None: a membership that is there stays as it is; a machine leaves only when it is told to."""
     files: Tuple[FileSpec, ...] = ()
     """All that this controller wants; those that it placed earlier and are not among them go."""
+    images: Tuple[ImageSpec, ...] = ()
+    """Others stay as they are."""
     controller: str = ""
     """Who asks: each takes back only what it has brought itself."""
     wishes: Mapping[str, Any] = field(default_factory=dict)
@@ -253,6 +272,7 @@ class Spec:
             share=bool(top.get("share", False)),
             network=_network(top.get("network")),
             files=tuple(_typed(FileSpec, one, "files") for one in top.get("files", ())),
+            images=tuple(_image(one) for one in top.get("images", ())),
             controller=str(top.get("controller", "")),
         )
 
@@ -270,6 +290,11 @@ def _host(document: Any) -> HostSpec:
     if "packages" in values:
         values["packages"] = tuple(values["packages"])
     return HostSpec(**values)
+
+
+def _image(document: Any) -> ImageSpec:
+    values = _fields(ImageSpec, document, "images")
+    return ImageSpec(**{**values, "layers": tuple(values.get("layers", ()))})
 
 
 def _network(document: Any) -> Optional[NetworkSpec]:

@@ -128,7 +128,7 @@ def bring(
         def attempt(known: Shared | None) -> tuple[dict[str, Any], Surveyed]:
             tls = for_host(store, machine, certificates(store, machine, take_over=take_over), once, known)
             spec = _spec(store, machine, tls, take_over=take_over, once=once)
-            return _apply(store, connection, machine, spec, report, hold=hold)
+            return _apply(store, connection, machine, spec, report, become=become, hold=hold)
 
         result, plan = knowing_others(connection, store, machine, attempt, once)
     if result["held"]:
@@ -291,10 +291,22 @@ def _spec(
 
 
 def _apply(
-    store: Store, connection: Connection, machine: Machine, spec: Spec, report: Report, *, hold: bool
+    store: Store,
+    connection: Connection,
+    machine: Machine,
+    spec: Spec,
+    report: Report,
+    *,
+    become: Become,
+    hold: bool,
 ) -> tuple[dict[str, Any], Surveyed]:
     def need(files: list[dict[str, Any]]) -> None:
         for one in files:
+            if "images" in one:
+                from machinectl.actions.image.preload import preload  # noqa: PLC0415 - seldom
+
+                preload(store, machine, one["images"], become, report)
+                continue
             source = content_path(store, machine.name, str(one["sha256"]))
             if not source.is_file():
                 source = package_path(machine, str(one["sha256"]))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from machinectl.actions.context import contexts_of
@@ -62,6 +63,8 @@ def _settings(machine: Machine) -> tuple[dict[str, Any], list[str]]:
         settings["engine-port"] = machine.engine_port
     if machine.tls_san:
         settings["tls-san"] = list(machine.tls_san)
+    if machine.images:
+        settings["images"] = [_image(one) for one in machine.images]
     settings.update(_host(machine))
     if machine.network.get("state") in ("joining", "member"):
         advertise = machine.network.get("vtep")
@@ -80,6 +83,12 @@ def _host(machine: Machine) -> dict[str, Any]:
     if machine.host.get("registry_cas"):
         found["registry-cas"] = dict(machine.host["registry_cas"])
     return {**found, "set-hostname": True} if machine.host.get("hostname") else found
+
+
+def _image(entry: Mapping[str, Any]) -> Any:
+    found = {"name": entry["name"], "file": entry["file"], "from": entry["machine"]}
+    written = {key: value for key, value in found.items() if value}
+    return written["name"] if set(written) == {"name"} else written
 
 
 def _without_secrets(options: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:

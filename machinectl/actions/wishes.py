@@ -19,6 +19,7 @@ from machinectl_agent.spec import (
     EngineSpec,
     FileSpec,
     HostSpec,
+    ImageSpec,
     NetworkSpec,
     PackageFile,
     Spec,
@@ -137,7 +138,7 @@ def _includes(before: Any, asked: Any) -> bool:
     return bool(before == asked) or (before is None and asked in ({}, []))
 
 
-WISHES = ("engine", "host", "tls_san", "files")
+WISHES = ("engine", "host", "tls_san", "files", "images")
 """What a run brings to the host, of all that is remembered of a machine."""
 
 
@@ -146,7 +147,7 @@ def resumed(machine: Machine) -> Machine:
     if not machine.pending:
         return machine
     found = {name: machine.pending[name] for name in WISHES if name in machine.pending}
-    for name in ("tls_san", "files"):
+    for name in ("tls_san", "files", "images"):
         if name in found:
             found[name] = tuple(found[name])
     return dataclasses.replace(machine, pending={}, **found)
@@ -209,6 +210,12 @@ def package_path(machine: Machine, sha256: str) -> Path:
     raise MachinectlError("the agent asks for a file that nobody chose", why=sha256, machine=machine.name)
 
 
+def image_spec(entry: Mapping[str, Any]) -> ImageSpec:
+    """`entry` as in `Machine.images`."""
+    source = str(entry.get("file") or entry.get("machine") or "")
+    return ImageSpec(entry["name"], entry["id"], tuple(entry["layers"]), int(entry["size"]), source)
+
+
 def build_spec(
     machine: Machine,
     tls: TlsSpec,
@@ -234,5 +241,6 @@ def build_spec(
         share=bool(once and once.share),
         network=network,
         files=tuple(files),
+        images=tuple(image_spec(one) for one in machine.images),
         controller=hashlib.sha256(tls.ca.encode()).hexdigest()[:16],
     )

@@ -69,7 +69,7 @@ def _content(kind: str, value: Any, place: str, host: Host, renderer: Renderer) 
         raise InventoryError(f"{place}: {kind} is a text", hint="write it in quotation marks, or behind |")
     if kind == "content":
         return str(value).encode(errors="surrogateescape")
-    path = _find(str(value), "files" if kind == "src" else "templates", host.folders, place)
+    path = find_file(str(value), "files" if kind == "src" else "templates", host.folders, place)
     try:
         content = path.read_bytes()
     except OSError as error:
@@ -88,7 +88,7 @@ def _content(kind: str, value: Any, place: str, host: Host, renderer: Renderer) 
     return str(renderer.text(text, host, str(path), file=True)).encode()
 
 
-def _find(text: str, folder: str, folders: Sequence[Path], place: str) -> Path:
+def find_file(text: str, folder: str, folders: Sequence[Path], place: str) -> Path:
     """Beside the inventory, or in its folder `files` or `templates`."""
     path = Path(os.path.expanduser(text))  # noqa: PTH111 - Path's raises for a user that is not there
     places = (

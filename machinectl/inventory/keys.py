@@ -80,7 +80,7 @@ def _text(key: Key, value: Any) -> str:
 def _list(key: Key, value: Any) -> list[Any]:
     if not isinstance(value, list):
         raise WrongError(f"a list is wanted, not {value!r}", f"write {key.name}: [{value}]" if value else "")
-    if key.name == "files":
+    if key.name in ("files", "images"):
         return value
     if key.option and key.option.key == "default-address-pools":
         return [_pool(one) for one in value]
@@ -175,6 +175,11 @@ OWN = (
         "files",
         LIST,
         "files on the host: dest, src or content or template, mode, owner, group, restart, secret",
+    ),
+    Key(
+        "images",
+        LIST,
+        "images that the engine has: a name (pulled), or name and file (a tar file's) or from (a machine's)",
     ),
     Key(
         "network", "network", "a member of machinectl's networks: true, or {advertise: ADDRESS or INTERFACE}"

@@ -20,7 +20,7 @@ from machinectl.inventory.located import Vaulted, place_of, vault_refusal
 from machinectl.inventory.read import Host, Inventory
 from machinectl.inventory.templating import Renderer
 from machinectl.inventory.values import Place, engine_wishes, host_wishes
-from machinectl.inventory.wish import FileWish, Wish
+from machinectl.inventory.wish import FileWish, ImageWish, Wish
 from machinectl.model import SshAddress
 
 
@@ -50,6 +50,11 @@ def _wish(host: Host, renderer: Renderer, faults: Faults) -> Wish:
     files: tuple[FileWish, ...] = ()
     if "files" in settings:
         files = file_wishes(settings.pop("files")[0], host, renderer, faults)
+    images: tuple[ImageWish, ...] = ()
+    if "images" in settings:
+        from machinectl.inventory.images import image_wishes  # noqa: PLC0415 - most inventories have none
+
+        images = image_wishes(settings.pop("images")[0], host, faults)
     network, advertise = _network(settings)
     ip = settings.pop("ip", (ssh.host, Place("")))[0]
     port = settings.pop("engine-port", (2376, Place("")))[0]
@@ -63,6 +68,7 @@ def _wish(host: Host, renderer: Renderer, faults: Faults) -> Wish:
         host=host_wishes(settings, host.name, host.folders),
         tls_san=tuple(settings.get("tls-san", ((), None))[0]),
         files=files,
+        images=images,
         network=network,
         advertise=advertise,
         etcd=bool(settings.get("etcd", ("etcd" in host.groups, None))[0]),

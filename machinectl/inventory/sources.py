@@ -10,8 +10,8 @@ from machinectl.errors import InventoryError
 PASSED_OVER = (".pyc", ".pyo", ".swp", ".bak", "~", ".rpm", ".md", ".txt", ".rst", ".orig", ".cfg", ".retry")
 """Endings that no inventory file has, as Ansible has them."""
 VARS_FOLDERS = ("group_vars", "host_vars", "vars_plugins")
-OUR_FOLDERS = ("files", "templates")
-"""What `src` and `template` of files are relative to."""
+OUR_FOLDERS = ("files", "templates", "images")
+"""What `src` and `template` of files, and `file` of images, are relative to."""
 YAML_ENDINGS = (".yml", ".yaml", ".json")
 
 

@@ -28,6 +28,21 @@ class FileWish:
 
 
 @dataclass(frozen=True)
+class ImageWish:
+    """An image that the engine has."""
+
+    name: str
+    """With its tag; empty: one of a file that has none."""
+    id: str = ""
+    layers: tuple[str, ...] = ()
+    size: int = 0
+    """Of one in a file."""
+    file: str = ""
+    machine: str = ""
+    """Where it comes from; both empty: the engine pulls it."""
+
+
+@dataclass(frozen=True)
 class Wish:
     """One machine's settings, merged over its groups and checked."""
 
@@ -43,6 +58,7 @@ class Wish:
     """os, hostname, sysctl, packages, registry_cas."""
     tls_san: tuple[str, ...] = ()
     files: tuple[FileWish, ...] = ()
+    images: tuple[ImageWish, ...] = ()
     network: bool = False
     """A member of machinectl's networks."""
     advertise: str = ""

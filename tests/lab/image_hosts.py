@@ -10,7 +10,8 @@ from tests.lab.network_cluster import import_image
 BUILD = """
 set -eu
 mkdir -p /root/build && cd /root/build
-[ -f base ] || head -c {size} /dev/urandom > base
+[ -f base-{size} ] || head -c {size} /dev/urandom > base-{size}
+cp -p base-{size} base
 echo {top} > top
 printf 'FROM {parent}\\nCOPY base /base\\nRUN echo middle > /middle\\nCOPY top /top\\nCMD ["cat","/top"]\\n' > Dockerfile
 DOCKER_BUILDKIT=0 docker build -q -t {name} . 2>/dev/null
@@ -31,7 +32,7 @@ class Shop:
         return done.stdout.strip()
 
     def build(self, name, image, top, *, size=6_000_000, parent="busybox:latest"):
-        """Four layers: the parent's, random bytes (the same in every image of this host), two small ones. Its id."""
+        """Four layers: the parent's, random bytes (the same for this host and size), two small ones. Its id."""
         script = BUILD.format(size=size, top=shlex.quote(top), parent=parent, name=image)
         return self.hosts[name].run(script, deadline=180).stdout.strip()
 

@@ -13,6 +13,7 @@ from machinectl.errors import UsageError
 from machinectl_agent.images.engine import is_containerd
 from machinectl_agent.images.names import full, split
 from machinectl_agent.images.pull import Place, credentials, failure, places, registry_of
+from machinectl_agent.registry.probe import Target
 
 
 @pytest.mark.parametrize(
@@ -60,39 +61,40 @@ def test_whose_image_it_is(name, registry):
     assert registry_of(name) == registry
 
 
-INFO = {
-    "RegistryConfig": {
-        "Mirrors": ["http://m1:5000/", "https://m2"],
-        "IndexConfigs": {"h:5000": {"Secure": False}},
-    }
-}
+KNOWN = [
+    Target("registry-mirrors", "http://m1:5000/", ("http://m1:5000",)),
+    Target("registry-mirrors", "https://m2", ("https://m2",)),
+    Target("insecure-registries", "h:5000", ("https://h:5000", "http://h:5000"), verify=False),
+]
 
 
 def test_where_dockerd_looks():
-    assert places(INFO, "busybox:1") == [
-        Place("http://m1:5000", mirror=True),
-        Place("https://m2", mirror=True),
-        Place("https://registry-1.docker.io", mirror=False),
+    hub = Target("", "registry-1.docker.io", ("https://registry-1.docker.io",))
+    assert places(KNOWN, "busybox:1") == [
+        Place(KNOWN[0], mirror=True),
+        Place(KNOWN[1], mirror=True),
+        Place(hub, mirror=False),
     ]
-    assert places(INFO, "h:5000/app:1") == [Place("https://h:5000", mirror=False, checked=False)]
-    assert places({}, "h:6000/app:1") == [Place("https://h:6000", mirror=False)]
+    assert places(KNOWN, "h:5000/app:1") == [Place(KNOWN[2], mirror=False)]
+    assert places([], "h:6000/app:1") == [Place(Target("", "h:6000", ("https://h:6000",)), mirror=False)]
 
 
 def test_the_first_that_is_to_blame_heads_the_error():
-    first, second, hub = places(INFO, "busybox")
+    first, second, hub = places(KNOWN, "busybox")
     found = failure(
         "busybox:latest",
         "dial tcp: lookup registry-1.docker.io: no such host",
-        [(first, "does not have it", True), (second, "has it", False), (hub, "does not answer: x", True)],
+        [(first, "it does not have it"), (second, ""), (hub, "connection refused")],
     )
-    assert found.what == "busybox:latest can't be pulled: the mirror http://m1:5000 does not have it"
+    assert found.what == "busybox:latest can't be pulled: mirror http://m1:5000/: it does not have it"
     assert found.why.splitlines() == [
-        "the mirror https://m2 has it",
-        "the registry registry-1.docker.io does not answer: x",
+        "mirror https://m2: has it",
+        "registry registry-1.docker.io: connection refused",
         "dockerd says: dial tcp: lookup registry-1.docker.io: no such host",
     ]
-    nobody = failure("a:1", "toomanyrequests", [(hub, "has it", False)])
-    assert (nobody.what, nobody.why) == ("a:1 can't be pulled", "dockerd says: toomanyrequests")
+    nobody = failure("a:1", "toomanyrequests", [(hub, "")])
+    assert nobody.what == "a:1 can't be pulled"
+    assert nobody.why == "registry registry-1.docker.io: has it\ndockerd says: toomanyrequests"
 
 
 def test_the_login_of_the_machine_is_used():

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from typing import Tuple
+
+NAME = re.compile(r"(?!sha256:)[A-Za-z0-9][A-Za-z0-9._:/@-]*")
+"""Near enough: dockerd is the one who knows. No option and nothing with a space or comma passes."""
 
 
 def split(name: str) -> Tuple[str, str, str]:

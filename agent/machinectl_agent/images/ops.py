@@ -111,7 +111,7 @@ def _remove(_session: Any, args: Mapping[str, Any]) -> Dict[str, Any]:
 def _pull(session: Any, args: Mapping[str, Any]) -> Dict[str, Any]:
     from machinectl_agent.images.pull import pull  # noqa: PLC0415 - the others need none of it
 
-    return pull(Engine(), args, session)
+    return pull(Engine(), args, session.emit)
 
 
 OPS: Dict[str, Callable[[Any, Mapping[str, Any]], Dict[str, Any]]] = {

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tarfile
-from typing import BinaryIO, Callable, Iterator, Optional
+from typing import Any, BinaryIO, Callable, Iterator, Optional
 
 BLOCK = 1024 * 1024
 SMALL = 4 * 1024 * 1024
@@ -58,8 +58,11 @@ class Entry:
 
 def entries(source: BinaryIO) -> Iterator[Entry]:
     """Every member in turn. Raises `BrokenArchive`; what `source.read` raises goes through."""
+    # what is skipped in a file need not be read
+    seeks = getattr(source, "seekable", None)
+    mode: Any = "r:" if seeks is not None and seeks() else "r|"
     try:
-        archive = tarfile.open(fileobj=source, mode="r|", bufsize=BLOCK)  # noqa: SIM115 - the stream is the caller's
+        archive = tarfile.open(fileobj=source, mode=mode, bufsize=BLOCK)  # noqa: SIM115 - the stream is the caller's
     except tarfile.TarError as error:
         raise BrokenArchive(_words(error)) from error
     while True:

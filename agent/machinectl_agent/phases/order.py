@@ -12,6 +12,7 @@ from machinectl_agent.phases.engine_config import EngineConfigPhase
 from machinectl_agent.phases.engine_service import EngineServicePhase
 from machinectl_agent.phases.files import FilesPhase
 from machinectl_agent.phases.host_packages import HostPackagesPhase
+from machinectl_agent.phases.images import ImagesPhase
 from machinectl_agent.phases.network import NetworkPhase
 from machinectl_agent.phases.network_leave import NetworkGonePhase, NetworkLeavePhase
 from machinectl_agent.phases.packages import PackagesPhase
@@ -35,4 +36,5 @@ PHASES: Tuple[Phase, ...] = (
     NetworkGonePhase(),
     ContainersPhase(),
     AgentPhase(),
+    ImagesPhase(),
 )

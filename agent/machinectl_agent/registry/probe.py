@@ -126,14 +126,11 @@ def _ask(target: Target, proxy: Mapping[str, str], deadline: float) -> str:
 
 def _ask_url(url: str, target: Target, proxy: Mapping[str, str], deadline: float) -> str:
     try:
-        context = _context(target)
+        way = opener(url, target, proxy)
     except (ssl.SSLError, ValueError):
         return f"a file in {CERTS} for it holds no certificate"
-    opener = urllib.request.build_opener(
-        urllib.request.HTTPSHandler(context=context), urllib.request.ProxyHandler(_for_url(url, proxy))
-    )
     try:
-        with opener.open(f"{url}/v2/", timeout=deadline) as response:
+        with way.open(f"{url}/v2/", timeout=deadline) as response:
             return judge(
                 response.status, dict(response.headers), response.read(_LARGEST), target.setting == MIRRORS
             )
@@ -147,6 +144,14 @@ def _ask_url(url: str, target: Target, proxy: Mapping[str, str], deadline: float
         return explain(error.reason, url)
     except Exception as error:
         return explain(error, url)
+
+
+def opener(url: str, target: Target, proxy: Mapping[str, str]) -> urllib.request.OpenerDirector:
+    """As dockerd would ask. Raises `ssl.SSLError` or `ValueError` for a CA that is none."""
+    return urllib.request.build_opener(
+        urllib.request.HTTPSHandler(context=_context(target)),
+        urllib.request.ProxyHandler(_for_url(url, proxy)),
+    )
 
 
 def judge(status: int, headers: Mapping[str, str], content: bytes, mirror: bool) -> str:

@@ -13,7 +13,7 @@ from machinectl.actions.network.membership import is_member, joining, leaving
 from machinectl.actions.registry.cas import resolved
 from machinectl.actions.wishes import new_machine, package_files
 from machinectl.errors import MachineExists, MachineNotFound, StoreError, UsageError
-from machinectl.inventory.wish import FileWish, Wish
+from machinectl.inventory.wish import FileWish, ImageWish, Wish
 from machinectl.model import Machine
 from machinectl.store.paths import portable_path
 from machinectl.store.store import Store
@@ -118,6 +118,7 @@ def _machine(wish: Wish, inventory: str, store: Path) -> Machine:
         ssh=dataclasses.replace(machine.ssh, host=host or machine.ip),
         host={**wanted, **({"packages": list(wanted["packages"])} if "packages" in wanted else {})},
         files=tuple(_entry(one) for one in wish.files),
+        images=tuple(_image(one, store) for one in wish.images),
         inventory=inventory,
     )
 
@@ -152,6 +153,17 @@ def _entry(one: FileWish) -> dict[str, Any]:
         "group": one.group,
         "restart": one.restart,
         "secret": one.secret,
+    }
+
+
+def _image(one: ImageWish, store: Path) -> dict[str, Any]:
+    return {
+        "name": one.name,
+        "id": one.id,
+        "layers": list(one.layers),
+        "size": one.size,
+        "file": portable_path(one.file, store),
+        "machine": one.machine,
     }
 
 

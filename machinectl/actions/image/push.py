@@ -94,15 +94,15 @@ def push_to(
         _say(report, Pushed(named=named, unchanged=unchanged, replaced=tuple(replaced)))
         return Pushed(named=named, unchanged=unchanged, replaced=tuple(replaced))
     whole = bool(answer["containerd"])
-    if whole or source.containerd:
-        place = machine if whole else source.label
-        report.line(f"{place} keeps images in containerd's store: all layers are sent")
-    there = () if source.containerd else answer["there"]
+    if whole:
+        report.line("this machine keeps images in containerd's store: all layers are sent")
+    elif source.containerd:
+        report.line(f"{source.label} keeps images in containerd's store: compressed layers are all sent")
     meter = Meter(report, f"sending {_list(wanted)}")
     with source.turns:
         carried = carry(
             store,
-            source.end(wanted, there, whole=whole),
+            source.end(wanted, answer["there"], whole=whole),
             MachineEnd(machine, "image", {"images": answer["wanted"]}),
             become=ways.become,
             progress=meter.add,
