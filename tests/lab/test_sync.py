@@ -68,6 +68,12 @@ def received(host):
     return int(host.run("cat /sys/class/net/host0/statistics/rx_bytes").stdout)
 
 
+def unfinished(host, folder):
+    """Files under a temporary name, of either way's."""
+    names = host.run(f"ls -A '{folder}'", check=False).stdout.split()
+    return [name for name in names if name.startswith((".big.", ".machinectl-sync."))]
+
+
 def results(done):
     return {one["name"]: one for one in json.loads(done.stdout)}
 
@@ -81,7 +87,7 @@ def without_rsync(host):
         host.run("mv /usr/bin/rsync.away /usr/bin/rsync")
 
 
-WAYS = ("rsync",)
+WAYS = ("rsync", "agent")
 
 
 @pytest.mark.parametrize("way", WAYS)
@@ -147,24 +153,25 @@ def test_killed_in_the_middle(site, tree, way):
     target = f"/srv/killed-{way}"
     host.run(f"mkdir {target} && echo old > {target}/big")
     process = site.start("sync", "--way", way, "--limit-rate", "1M", f"{tree}/", f"sync1:{target}")
-    until(lambda: host.run(f"ls -A {target}").stdout.count(".big"))
+    until(lambda: unfinished(host, target))
     process.send_signal(signal.SIGKILL)
     process.communicate(timeout=20)
-    until(lambda: not host.run(f"ls -A {target}").stdout.count(".big"))
+    until(lambda: not unfinished(host, target))
     assert host.run(f"cat {target}/big").stdout == "old\n"
     site.run("sync", "--way", way, f"{tree}/", f"sync1:{target}")
     assert host.run(f"stat -c %s {target}/big").stdout == f"{8 * MIB}\n"
-    assert not [name for name in host.run(f"ls -A {target}").stdout.split() if name.startswith(".")]
+    assert not unfinished(host, target)
 
 
 @pytest.mark.parametrize("way", WAYS)
 def test_ctrl_c(site, tree, way):
     process = site.start("sync", "--way", way, "--limit-rate", "1M", f"{tree}/", f"sync1:/srv/ctrl-{way}")
     host = site.hosts["sync1"]
-    until(lambda: host.run(f"ls -A /srv/ctrl-{way}", check=False).stdout.count(".big"))
+    until(lambda: unfinished(host, f"/srv/ctrl-{way}"))
     process.send_signal(signal.SIGINT)
     assert process.wait(20) == 130
-    until(lambda: not host.run(f"ls -A /srv/ctrl-{way}").stdout.count("big"))
+    until(lambda: not unfinished(host, f"/srv/ctrl-{way}"))
+    assert "big" not in host.run(f"ls /srv/ctrl-{way}").stdout.split()
 
 
 @pytest.mark.parametrize("way", WAYS)
@@ -177,7 +184,7 @@ def test_a_full_disk(site, tree, way):
         assert "1 of 2 machines failed\nsync1: the disk is full\n" in done.stderr
         assert done.stdout.startswith("sync2: 43 of 43 files sent")
         assert host.run("cat /srv/small/big").stdout == "old\n"
-        until(lambda: not host.run("ls -A /srv/small").stdout.count(".big"))
+        until(lambda: not unfinished(host, "/srv/small"))
     finally:
         host.run("umount /srv/small")
         site.hosts["sync2"].run("rm -r /srv/small")
@@ -203,6 +210,39 @@ def test_a_machine_that_is_away_hides_nobody(site, tree):
         "sync1: 43 of 43 files", "sync2: 43 of 43 files",
     ]  # fmt: skip
     assert "1 of 3 machines failed\nsync9: " in done.stderr
+
+
+def test_where_a_machine_has_no_rsync(site, tree):
+    """Both ways in one run, and both leave the same."""
+    with without_rsync(site.hosts["sync2"]):
+        done = site.run("sync", "--exclude", "f2*", f"{tree}/", "sync*:/srv/mixed")
+        assert [line.split(", by ")[1].split()[0] for line in done.stdout.splitlines()] == ["rsync", "agent"]
+        assert [line.split(" sent")[0] for line in done.stdout.splitlines()] == [
+            "sync1: 32 of 32 files", "sync2: 32 of 32 files",
+        ]  # fmt: skip
+        one, two = (listing(host, "/srv/mixed") for host in site.hosts.values())
+        assert one == two
+        asked = site.run("sync", "--way", "rsync", f"{tree}/", "sync2:/srv/mixed", check=False)
+        assert "why: rsync is not installed there" in asked.stderr
+
+
+def test_from_machine_to_machines(site, tree):
+    """Directly between them, owners and all; only what differs, the second time."""
+    site.run("sync", f"{tree}/", "sync1:/srv/origin")
+    site.hosts["sync1"].run("chown ops:www-data /srv/origin/f5 && ln -s f5 /srv/origin/second")
+    words = ("sync", "-a", "--delete", "--output", "json", "sync1:/srv/origin/", "sync2:/srv/from")
+    assert results(site.run(*words))["sync2"]["sent"] == 43
+    one, two = (
+        listing(host, folder)
+        for host, folder in zip(site.hosts.values(), ("/srv/origin", "/srv/from"), strict=True)
+    )
+    assert one == two
+    assert site.hosts["sync2"].run("stat -c %U:%G /srv/from/f5").stdout == "ops:www-data\n"
+    site.hosts["sync1"].run("echo new > /srv/origin/f5; rm /srv/origin/second; touch /srv/origin/f6")
+    again = results(site.run(*words))["sync2"]
+    assert (again["sent"], again["deleted"], again["bytes"] < 1000) == (1, 1, True)
+    third = results(site.run(*words))["sync2"]
+    assert (third["sent"], third["deleted"], third["bytes"]) == (0, 0, 0)
 
 
 def test_wrong_words(site, tmp_path):

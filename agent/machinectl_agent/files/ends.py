@@ -14,6 +14,18 @@ from machinectl_agent.session import Session
 End = Callable[[Mapping[str, Any], BinaryIO, Session], Dict[str, Any]]
 
 
+def _send_changes(args: Mapping[str, Any], sink: BinaryIO, session: Session) -> Dict[str, Any]:
+    from machinectl_agent.files.sync.changes import produce_changes  # noqa: PLC0415 - the others need none of it
+
+    return produce_changes(args, sink, session)
+
+
+def _receive_changes(args: Mapping[str, Any], source: BinaryIO, session: Session) -> Dict[str, Any]:
+    from machinectl_agent.files.sync.changes import consume_changes  # noqa: PLC0415 - the others need none of it
+
+    return consume_changes(args, source, session)
+
+
 def _send_images(args: Mapping[str, Any], sink: BinaryIO, session: Session) -> Dict[str, Any]:
     from machinectl_agent.images.ends import produce  # noqa: PLC0415 - the others need none of it
 
@@ -38,5 +50,5 @@ def _receive_volume(args: Mapping[str, Any], source: BinaryIO, session: Session)
     return consume(args, source, session)
 
 
-PRODUCERS: Dict[str, End] = {"image": _send_images, "volume": _send_volume}
-CONSUMERS: Dict[str, End] = {"image": _load_images, "volume": _receive_volume}
+PRODUCERS: Dict[str, End] = {"changes": _send_changes, "image": _send_images, "volume": _send_volume}
+CONSUMERS: Dict[str, End] = {"changes": _receive_changes, "image": _load_images, "volume": _receive_volume}

@@ -7,7 +7,37 @@ from typing import Any, Callable, Dict, Mapping
 from machinectl_agent.problems import Problem
 from machinectl_agent.session import Session
 
-OPS: Dict[str, Callable[[Mapping[str, Any], Session], Dict[str, Any]]] = {}
+
+def _list(args: Mapping[str, Any], session: Session) -> Dict[str, Any]:
+    from machinectl_agent.files.sync.listing import list_entries  # noqa: PLC0415 - the others need none of it
+
+    return list_entries(args, session)
+
+
+def _digest(args: Mapping[str, Any], session: Session) -> Dict[str, Any]:
+    from machinectl_agent.files.sync.listing import list_digests  # noqa: PLC0415 - the others need none of it
+
+    return list_digests(args, session)
+
+
+def _prepare(args: Mapping[str, Any], session: Session) -> Dict[str, Any]:
+    from machinectl_agent.files.sync.settle import prepare  # noqa: PLC0415 - the others need none of it
+
+    return prepare(args, session)
+
+
+def _settle(args: Mapping[str, Any], session: Session) -> Dict[str, Any]:
+    from machinectl_agent.files.sync.settle import settle  # noqa: PLC0415 - the others need none of it
+
+    return settle(args, session)
+
+
+OPS: Dict[str, Callable[[Mapping[str, Any], Session], Dict[str, Any]]] = {
+    "digests": _digest,
+    "listing": _list,
+    "prepare": _prepare,
+    "settle": _settle,
+}
 
 
 def run_op(session: Session, args: Mapping[str, Any]) -> Dict[str, Any]:

@@ -82,3 +82,8 @@ def plan_route(words: Sequence[str], names: Sequence[str]) -> Route:
     if not all(one.path for one in sources) and not source:
         raise UsageError("a source is empty")
     return Route(tuple(one.path for one in sources), source, target.path, machines, user)
+
+
+def home_path(path: str) -> str:
+    """On a machine: relative paths begin in the user's home, and so does `~/`."""
+    return "./" if path in ("", "~") else path.removeprefix("~/") or "./"

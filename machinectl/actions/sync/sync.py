@@ -10,8 +10,10 @@ from pathlib import Path
 
 from machinectl.actions.fleet import PARALLEL, Outcome
 from machinectl.actions.interruptible import on_each_until_interrupted
+from machinectl.actions.sync.by_agent import Origin, sync_by_agent
 from machinectl.actions.sync.by_rsync import Fit, SshRefused, end, local_fit, probe, sync_by_rsync
-from machinectl.actions.sync.places import Route
+from machinectl.actions.sync.ends import HereEnd, ThereEnd
+from machinectl.actions.sync.places import Route, home_path
 from machinectl.actions.sync.result import Synced
 from machinectl.errors import MachinectlError, UsageError
 from machinectl.model import Machine
@@ -55,11 +57,14 @@ class Sync:
         self._unfit = local_fit() if way != "agent" else "--way agent was said"
         self._children: set[subprocess.Popen[bytes]] = set()
         self._guard = threading.Lock()
+        source = route.source
+        sources = [home_path(one) for one in route.sources] if source else route.sources
+        self._origin = Origin(self._there(source) if source else HereEnd(), sources, wish)
 
     def run(self, parallel: int = PARALLEL) -> list[Outcome[Synced]]:
         """An outcome for each machine. Raises UsageError for what is wrong on all of them."""
         if not self._route.source:
-            check_local(self._route.sources)
+            check_local(self._route.sources, self._route.target)
         names = self._route.machines or (self._route.source,)
         return on_each_until_interrupted(names, self._one, stop=self._stop, parallel=parallel)
 
@@ -124,7 +129,22 @@ class Sync:
                 self._children.difference_update(mine)
 
     def _by_agent(self, machine: Machine, why: str) -> Synced:
-        raise MachinectlError("rsync can't be used", why=why, machine=machine.name)
+        if why:
+            self._say(machine.name, f"{why}: by the agent's checksums")
+        here = not self._route.machines
+        return sync_by_agent(
+            self._store,
+            self._origin,
+            HereEnd() if here else self._there(machine.name),
+            self._route.target if here else home_path(self._route.target),
+            self._wish,
+            become=self._become,
+            within=self._within,
+            report=lambda now: self._say(machine.name, now),
+        )
+
+    def _there(self, name: str) -> ThereEnd:
+        return ThereEnd(self._store, name, self._become, self._route.user or "root")
 
     def _stop(self) -> None:
         with self._guard:
@@ -133,7 +153,7 @@ class Sync:
                     end(child)
 
 
-def check_local(sources: Sequence[str]) -> None:
+def check_local(sources: Sequence[str], target: str) -> None:
     """Raises UsageError for a source that is not there: one error, not one for each machine."""
     for one in sources:
         path = Path(one)
@@ -141,5 +161,11 @@ def check_local(sources: Sequence[str]) -> None:
             path.lstat()
             if one.endswith("/") and not path.is_dir():
                 raise UsageError(f"{one} is no folder")
+            if not path.is_dir() and not target.endswith("/") and target:
+                raise UsageError(
+                    f"{one} is no folder",
+                    why="a sync is of folders",
+                    hint=f"PATTERN:{target}/, or machinectl scp",
+                )
         except OSError as error:
             raise UsageError(f"{one} can't be read", why=error.strerror or str(error)) from error

@@ -1,0 +1,138 @@
+"""One machine's sync by listings and checksums, where rsync can't: whole files travel, those that differ.
+
+list both sides ─► compare; checksums of what is in doubt ─► make room, folders, links ─► carry files ─► delete, times
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+
+from machinectl.actions.carry import LocalSink, LocalSource, carry
+from machinectl.actions.sync.compare import Plan, Side, compare, merge, settle_unsure
+from machinectl.actions.sync.ends import AT_ONCE, End, digests, list_side
+from machinectl.actions.sync.result import Synced, size
+from machinectl.remote.become import Become
+from machinectl.remote.rsync import Wish
+from machinectl.store.store import Store
+from machinectl_agent.files.sync.listing import KIND, LINK, MODE, OWNER, TIME, split_source
+
+
+class Origin:
+    """The sources, listed once for all targets."""
+
+    def __init__(self, end: End, sources: Sequence[str], wish: Wish) -> None:
+        self.end = end
+        self.sources = list(sources)
+        self._wish = wish
+        self._guard = threading.Lock()
+        self._listed: tuple[dict[str, list[object]], dict[str, int]] | None = None
+        self._digests: dict[str, str] = {}
+
+    def listed(self) -> tuple[Side, dict[str, int]]:
+        with self._guard:
+            if self._listed is None:
+                self._listed = merge(list_side(self.end, self.sources, self._wish.exclude, missing=False))
+            return self._listed
+
+    def digests(self, paths: Sequence[str]) -> dict[str, str]:
+        _, number_of = self.listed()
+        with self._guard:
+            for number, source in enumerate(self.sources):
+                wanted = [one for one in paths if number_of[one] == number and one not in self._digests]
+                if wanted:
+                    found = digests(self.end, split_source(source)[0], wanted)
+                    self._digests.update(zip(wanted, found, strict=True))
+            return {one: self._digests[one] for one in paths}
+
+
+def sync_by_agent(
+    store: Store,
+    origin: Origin,
+    end: End,
+    path: str,
+    wish: Wish,
+    *,
+    become: Become,
+    within: float,
+    report: Callable[[str], None],
+) -> Synced:
+    """Raises `MachinectlError`."""
+    began = time.monotonic()
+    report("listing")
+    folder = f"{path.rstrip('/')}/" if path else "./"
+    source, number_of = origin.listed()
+    # only where something comes: what is beside it in the target is nobody's to delete
+    meant = [folder + split_source(one)[1] for one in origin.sources]
+    target, _ = merge(list_side(end, list(dict.fromkeys(meant)), wish.exclude, missing=True))
+    plan = compare(source, target, wish)
+    if plan.unsure:
+        report(f"comparing {len(plan.unsure)} files")
+        ours, theirs = origin.digests(plan.unsure), digests(end, folder, plan.unsure)
+        equal = {
+            one: bool(ours[one]) and ours[one] == its for one, its in zip(plan.unsure, theirs, strict=True)
+        }
+        plan = settle_unsure(plan, source, target, equal, wish)
+    files = sum(1 for entry in source.values() if entry[KIND] == "f")
+    warnings = [f"{len(plan.skipped)} devices, sockets or FIFOs were left out"] if plan.skipped else []
+    if wish.dry_run or (plan.empty and target):
+        changes = plan.changes(source, target) if wish.dry_run else ()
+        spent = time.monotonic() - began
+        return Synced("agent", files, len(plan.send), 0, len(plan.delete), spent, changes, *warnings)
+    end.ask(
+        "prepare",
+        {
+            "target": folder,
+            "clear": plan.clear,
+            "folders": plan.folders,
+            "links": [[one, source[one][LINK]] for one in plan.links],
+        },
+    )
+    sent = travelled = 0
+    for start in range(0, len(plan.send), AT_ONCE):
+        part = plan.send[start : start + AT_ONCE]
+        entries = [
+            [number_of[one], one, source[one][MODE], source[one][TIME], source[one][OWNER]] for one in part
+        ]
+        producer = origin.end.producer({"sources": origin.sources, "entries": entries})
+        consumer = end.consumer({"target": folder, "owners": wish.archive})
+        assert not (isinstance(producer, LocalSource) and isinstance(consumer, LocalSink))
+        before = travelled
+        done = carry(
+            store,
+            producer,
+            consumer,
+            become=become,
+            progress=lambda count, before=before: report(size(before + count)),  # type: ignore[misc]
+            limit_rate=wish.limit_rate,
+            compress=wish.compress,
+            within=within,
+        )
+        travelled += done.bytes
+        sent += int(done.destination["files"])
+        if changed := [*done.destination["changed"], *done.source["vanished"]]:
+            warnings.append(f"{len(changed)} files changed or vanished while they were read: sync again")
+    report("times and modes")
+    settled, _ = end.ask(
+        "settle",
+        {
+            "target": folder,
+            "delete": plan.delete,
+            "attributes": _attributes(plan, source),
+            "owners": wish.archive,
+        },
+    )
+    deleted = int(settled["deleted"]) + sum(1 for one in plan.clear if one not in source)
+    if settled["kept"]:
+        warnings.append(f"{len(settled['kept'])} folders were not empty and stay")
+    spent = time.monotonic() - began
+    return Synced("agent", files, sent, travelled, deleted, spent, warning="; ".join(warnings))
+
+
+def _attributes(plan: Plan, source: Side) -> list[list[object]]:
+    """Of all folders, as what came into them has changed their times; the deepest first."""
+    touched = set(plan.update) | set(plan.links)
+    chosen = [one for one in touched if source[one][KIND] != "d"]
+    folders = sorted((one for one in source if source[one][KIND] == "d"), reverse=True)
+    return [[one, source[one][MODE], source[one][TIME], source[one][OWNER]] for one in (*chosen, *folders)]

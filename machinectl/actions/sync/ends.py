@@ -1,0 +1,123 @@
+"""The two sides of a sync without rsync: this computer, or a machine; what both can be asked is the same."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
+
+from machinectl.actions.carry import LocalSink, LocalSource, MachineEnd
+from machinectl.actions.report import Report
+from machinectl.errors import AgentFailed, MachinectlError
+from machinectl.remote.agent_client import run_agent
+from machinectl.remote.become import Become
+from machinectl.remote.bundle import build_bundle
+from machinectl.remote.connection import open_connection
+from machinectl.store.store import Store
+from machinectl_agent import wire
+from machinectl_agent.files.sync.changes import consume_changes, produce_changes
+from machinectl_agent.files.sync.listing import Entry, list_digests, list_entries
+from machinectl_agent.files.sync.settle import prepare, settle
+from machinectl_agent.problems import Problem
+
+DEADLINE = 3600.0
+"""Seconds for a question: checksums of terabytes take their time, and the agent says that it lives."""
+
+AT_ONCE = 100_000
+"""Paths in one request; a message may have 16 MiB."""
+
+OPS = {"listing": list_entries, "digests": list_digests, "prepare": prepare, "settle": settle}
+
+
+class End(Protocol):
+    """One side."""
+
+    def ask(self, op: str, args: Mapping[str, Any]) -> tuple[dict[str, Any], list[Mapping[str, Any]]]:
+        """The result and the events of one of `OPS`. Raises `MachinectlError`."""
+
+    def producer(self, args: Mapping[str, Any]) -> MachineEnd | LocalSource: ...
+
+    def consumer(self, args: Mapping[str, Any]) -> MachineEnd | LocalSink: ...
+
+
+class HereEnd:
+    """This computer."""
+
+    def ask(self, op: str, args: Mapping[str, Any]) -> tuple[dict[str, Any], list[Mapping[str, Any]]]:
+        events = _Events()
+        try:
+            return OPS[op](args, events), events.found
+        except Problem as problem:
+            raise AgentFailed(
+                problem.what, why=problem.why, hint=problem.hint, problem=problem.code
+            ) from problem
+
+    def producer(self, args: Mapping[str, Any]) -> LocalSource:
+        return LocalSource(lambda sink: produce_changes(args, sink, None))
+
+    def consumer(self, args: Mapping[str, Any]) -> LocalSink:
+        return LocalSink(lambda source: consume_changes(args, source, None))
+
+
+class ThereEnd:
+    """A machine, with the rights of `user`."""
+
+    def __init__(self, store: Store, name: str, become: Become, user: str) -> None:
+        self._store = store
+        self.name = name
+        self._become = become
+        self._user = user
+
+    def ask(self, op: str, args: Mapping[str, Any]) -> tuple[dict[str, Any], list[Mapping[str, Any]]]:
+        events = _Events()
+        request = wire.request("files", {"op": op, "user": self._user, **args})
+        try:
+            with open_connection(
+                self._store.load(self.name).ssh,
+                machine=self.name,
+                known_hosts=self._store.known_hosts,
+                become=self._become,
+            ) as connection:
+                done = run_agent(connection, build_bundle(), request, on_event=events.emit, deadline=DEADLINE)
+        except MachinectlError as error:
+            error.machine = error.machine or self.name
+            raise
+        return done, events.found
+
+    def producer(self, args: Mapping[str, Any]) -> MachineEnd:
+        return MachineEnd(self.name, "changes", args, self._user)
+
+    def consumer(self, args: Mapping[str, Any]) -> MachineEnd:
+        return MachineEnd(self.name, "changes", args, self._user)
+
+
+def list_side(
+    end: End, sources: Sequence[str], exclude: Sequence[str], *, missing: bool
+) -> list[list[Entry]]:
+    """The entries of each source."""
+    args = {"sources": list(sources), "exclude": list(exclude), "missing": missing}
+    found: list[list[Entry]] = [[] for _ in sources]
+    for event in end.ask("listing", args)[1]:
+        if event.get("event") == "entries":
+            found[int(event["source"])].extend(event["entries"])
+    return found
+
+
+def digests(end: End, root: str, paths: Sequence[str]) -> list[str]:
+    found: list[str] = []
+    for start in range(0, len(paths), AT_ONCE):
+        args = {"root": root, "paths": list(paths[start : start + AT_ONCE])}
+        found.extend(end.ask("digests", args)[0]["digests"])
+    return found
+
+
+class _Events:
+    """What an op says, kept."""
+
+    def __init__(self) -> None:
+        self.found: list[Mapping[str, Any]] = []
+
+    def emit(self, message: Mapping[str, Any]) -> None:
+        self.found.append(message)
+
+    def log(self, text: str) -> None:
+        Report("here").line(text)
