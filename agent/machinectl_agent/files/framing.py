@@ -9,10 +9,11 @@ SSH and TLS guard every byte already; these frames add only what they lack. Both
 
 from __future__ import annotations
 
+import io
 import struct
 import time
 import zlib
-from typing import Callable, Optional, Protocol
+from typing import Any, Callable, Optional, Protocol
 
 from machinectl_agent.problems import Problem
 
@@ -119,7 +120,7 @@ class Sink:
             self._progress(self.bytes)
 
 
-class Source:
+class Source(io.RawIOBase):
     """The consumer's end: a file to read from, whose end is the end mark and nothing else.
 
     Every read raises `Problem` `stream-broken` where the stream broke off before it.
@@ -132,10 +133,9 @@ class Source:
         self._unpacked = memoryview(b"")
         self._head = memoryview(bytearray(4))
         self._ended = False
-        self.closed = False
         self.bytes = 0
 
-    def readinto(self, target: bytearray) -> int:
+    def readinto(self, target: Any) -> int:
         """What is there, at least one byte; 0 only at the end."""
         view = memoryview(target).cast("B")
         while not self._left and not self._unpacked and not self._ended:
@@ -165,7 +165,7 @@ class Source:
         view = memoryview(target)
         have = 0
         while have < size:
-            came = self.readinto(view[have:])  # type: ignore[arg-type] # a view of a bytearray is as good
+            came = self.readinto(view[have:])
             if not came:
                 break
             have += came
@@ -177,16 +177,10 @@ class Source:
         return bytes(memoryview(target)[: self.readinto(target)])
 
     def close(self) -> None:
-        """For whoever closes what they read from."""
-
-    def writable(self) -> bool:
-        return False
+        """For whoever closes what they read from; the carry still looks for the end mark."""
 
     def readable(self) -> bool:
         return True
-
-    def seekable(self) -> bool:
-        return False
 
     def drain(self) -> None:
         """What a consumer did not want to read, up to the end mark: the producer waits for nobody then."""

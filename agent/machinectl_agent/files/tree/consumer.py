@@ -1,0 +1,141 @@
+"""A stream into files and folders of this host (see records.py): first beside the target, then by its name."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+from typing import Any, BinaryIO, Dict, List, Mapping, Optional, cast
+
+from machinectl_agent.files.framing import broken
+from machinectl_agent.files.tree import records
+from machinectl_agent.files.tree.commit import make_moves, plan_moves
+from machinectl_agent.files.tree.durable import sync_file_system
+from machinectl_agent.files.tree.faults import problem_of, to_bytes
+from machinectl_agent.files.tree.progress import Pace, Teller
+from machinectl_agent.files.tree.staging import Staging, size_of
+from machinectl_agent.files.tree.target import Place, Target
+from machinectl_agent.files.tree.writer import TreeWriter
+from machinectl_agent.problems import Problem
+
+WORTH_KEEPING = 16 * 1024 * 1024
+"""Bytes; a copy that broke off with fewer is cleared away at once."""
+
+
+def consume_tree(args: Mapping[str, Any], source: BinaryIO, session: Teller) -> Dict[str, Any]:
+    """args: target, into (it must be a folder), archive, times, resume (go on with what is there of it; keep it where
+    it breaks off again) → files, bytes."""
+    consumer = _Consumer(args, source, session)
+    try:
+        return consumer.run()
+    except Problem as problem:
+        consumer.clear(problem)
+        raise
+    except BaseException:
+        consumer.clear(None)
+        raise
+
+
+class _Consumer:
+    def __init__(self, args: Mapping[str, Any], source: BinaryIO, session: Teller) -> None:
+        self._target = to_bytes(str(args["target"]))
+        self._into = bool(args.get("into"))
+        self._archive = bool(args.get("archive"))
+        self._exact = self._archive or bool(args.get("times"))
+        self._resume = bool(args.get("resume"))
+        self._source = cast(BinaryIO, io.BufferedReader(cast(io.RawIOBase, source), 1024 * 1024))
+        self._pace = Pace(session)
+        self._staging: Optional[Staging] = None
+        self._writer: Optional[TreeWriter] = None
+        self._places: List[Place] = []
+
+    def run(self) -> Dict[str, Any]:
+        plan = json.loads(self._expect(records.PLAN).name)
+        target = Target(self._target, plan, into=self._into)
+        record = self._expect(records.ROOT)
+        place = target.place(json.loads(record.name))
+        if place.special:
+            return self._pour(place)
+        self._staging = Staging(self._target, resume=self._resume)
+        self._writer = writer = TreeWriter(
+            self._source,
+            self._staging.path,
+            self._pace,
+            exact=self._exact,
+            archive=self._archive,
+            resume=self._resume,
+        )
+        self._begin(place)
+        while (record := records.decode(self._source)).kind != records.END:
+            if record.kind == records.ROOT:
+                self._begin(target.place(json.loads(record.name)))
+            else:
+                writer.take(record)
+        writer.end()
+        self._whole()
+        self._commit()
+        return {"files": writer.files, "bytes": writer.bytes}
+
+    def clear(self, problem: Optional[Problem]) -> None:
+        """Nothing is left of what failed, but what is worth going on with where only the stream broke."""
+        if self._writer:
+            self._writer.close()
+        if not self._staging:
+            return
+        if problem and problem.code == "stream-broken":
+            size = size_of(self._staging.path)
+            if size >= (1 if self._resume else WORTH_KEEPING):
+                self._staging.keep()
+                problem.hint = f"the same with --resume goes on: {size} bytes are there already"
+                return
+        self._staging.remove()
+
+    def _begin(self, place: Place) -> None:
+        self._places.append(place)
+        if self._writer:
+            self._writer.root(place)
+
+    def _whole(self) -> None:
+        """The end mark came: what was written is all."""
+        if self._source.read(1):
+            raise broken("more came than a tree")
+
+    def _commit(self) -> None:
+        assert self._staging
+        assert self._writer
+        self._writer.close()
+        staging = self._staging
+        try:
+            sync_file_system(staging.descriptor)
+        except OSError as error:
+            raise problem_of(error, self._target) from error
+        moves = []
+        for number, place in enumerate(self._places):
+            moves.extend(plan_moves(os.path.join(staging.path, str(number).encode()), place))
+        make_moves(moves, exact=self._exact)
+        staging.remove()
+
+    def _pour(self, place: Place) -> Dict[str, Any]:
+        """Into a device or FIFO: there is nothing to rename."""
+        record = self._expect(records.FILE)
+        try:
+            with open(place.path, "wb", buffering=0) as file:
+                left = record.size
+                while left and (part := self._source.read(min(left, 1024 * 1024))):
+                    file.write(part)
+                    left -= len(part)
+        except OSError as error:
+            raise problem_of(error, place.path) from error
+        if record.flags & records.VERIFIED:
+            records.exactly(self._source, records.DIGEST)
+        self._expect(records.END)
+        self._whole()
+        return {"files": 1, "bytes": record.size}
+
+    def _expect(self, kind: int) -> records.Record:
+        record = records.decode(self._source)
+        while kind == records.FILE and record.kind in (records.USER, records.GROUP):
+            record = records.decode(self._source)
+        if record.kind != kind:
+            raise broken("what came is no tree")
+        return record

@@ -1,0 +1,104 @@
+"""What the stream becomes here: the names that its roots get, and all that can be said against them before a byte is
+written."""
+
+from __future__ import annotations
+
+import os
+import stat
+from typing import Any, List, Mapping, NamedTuple, Optional, Sequence
+
+from machinectl_agent.files.tree.faults import problem_of, show, to_bytes
+from machinectl_agent.files.tree.same import host_identity, identities_above, is_one
+from machinectl_agent.problems import Problem
+
+
+class Place(NamedTuple):
+    """One root's end."""
+
+    path: bytes
+    folder: bool
+    """The root is a folder."""
+    special: bool = False
+    """A device or FIFO is there: it is written to, not replaced."""
+
+
+class Target:
+    """A path as a person wrote it: a folder that roots go into, or the new name of the only root."""
+
+    def __init__(self, path: bytes, plan: Mapping[str, Any], *, into: bool) -> None:
+        """`into`: there are further sources, so that it must be a folder. Raises `Problem`."""
+        self._path = os.path.expanduser(path) or b"."
+        self._same_host = plan.get("host") == host_identity()
+        self._is_folder = os.path.isdir(self._path)
+        if not self._is_folder and (into or int(plan["roots"]) > 1):
+            there = os.path.lexists(self._path)
+            what = "is no folder" if there else "is not there"
+            raise Problem(
+                "not-a-folder", f"{show(path)} {what}", hint="several files go into a folder that is there"
+            )
+
+    def place(self, root: Mapping[str, Any]) -> Place:
+        """Raises `Problem` where the root can't be put there."""
+        name = to_bytes(str(root["name"]))
+        is_folder = bool(root["folder"])
+        path = self._named(name, is_folder=is_folder)
+        try:
+            found: Optional[os.stat_result] = os.stat(path)
+        except FileNotFoundError:
+            found = None
+        except OSError as error:
+            raise problem_of(error, path) from error
+        self._check_same(path, root, is_folder=is_folder)
+        if found is None:
+            self._check_parent(path)
+            return Place(path, is_folder)
+        if is_folder and not stat.S_ISDIR(found.st_mode):
+            raise Problem("not-a-folder", f"{show(path)} is a file, and {show(name)} a folder")
+        if not is_folder and stat.S_ISDIR(found.st_mode):
+            raise Problem("is-a-folder", f"{show(path)} is a folder, and {show(name)} a file")
+        if not is_folder and not os.access(path, os.W_OK):
+            raise problem_of(PermissionError(13, "Permission denied"), path)
+        return Place(path, is_folder, not is_folder and not stat.S_ISREG(found.st_mode))
+
+    def _named(self, name: bytes, *, is_folder: bool) -> bytes:
+        if self._is_folder:
+            # a link at the end is where the content goes, as with scp
+            return os.path.realpath(os.path.join(self._path, name) if name else self._path)
+        if self._path.endswith(b"/") and not is_folder:
+            raise Problem("not-a-folder", f"{show(self._path)} is not there", hint="make the folder first")
+        return os.path.realpath(self._path)
+
+    def _check_same(self, path: bytes, root: Mapping[str, Any], *, is_folder: bool) -> None:
+        if not self._same_host:
+            return
+        if is_one(path, root["id"]):
+            raise Problem("same-file", f"both ends are the same {'folder' if is_folder else 'file'}: {show(path)}")
+        if is_folder and tuple(root["id"]) in identities_above(os.path.dirname(path)):
+            raise Problem("into-itself", f"{show(path)} is inside the folder that is copied")
+
+    @staticmethod
+    def _check_parent(path: bytes) -> None:
+        parent = os.path.dirname(path)
+        if not os.path.isdir(parent):
+            what = "is no folder" if os.path.lexists(parent) else "is not there"
+            raise Problem("no-folder", f"{show(parent)} {what}", hint="make the folder first")
+
+
+def check_room(folder: bytes, wanted: int) -> None:
+    """Raises `Problem` `disk-full` before the disk is."""
+    try:
+        found = os.statvfs(folder)
+    except OSError:
+        return
+    free = found.f_bavail * found.f_frsize
+    if wanted > free:
+        raise Problem(
+            "disk-full",
+            f"{show(folder)}: there is no room",
+            why=f"{wanted} bytes are wanted, {free} are free",
+            hint="make room: `df -h` there says where",
+        )
+
+
+def folders_of(places: Sequence[Place]) -> List[bytes]:
+    return list(dict.fromkeys(os.path.dirname(one.path) for one in places))
