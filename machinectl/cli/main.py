@@ -65,6 +65,7 @@ COMMANDS: tuple[tuple[str, str, str, bool], ...] = (
     ),
     ("restart", "machinectl.cli.restart", "reboot hosts and wait for their engines", False),
     ("rm", "machinectl.cli.rm", "forget machines (their hosts are left as they are)", False),
+    ("scp", "machinectl.cli.scp", "copy files and folders from, to and between machines", False),
     ("set-ip", "machinectl.cli.set_ip", "a machine's host has another address", False),
     ("shell-init", "machinectl.cli.shell_init", "print functions for a shell: use, prompt, completion", True),
     ("ssh", "machinectl.cli.ssh", "log into a machine, or run a command on it", False),

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 from machinectl.errors import AgentFailed, ConnectionFailed, MachinectlError, RemoteFailed
 from machinectl.remote import bootstrap
-from machinectl.remote.agent_client import IDLE_LIMIT
-from machinectl.remote.bundle import Bundle
+from machinectl.remote.agent_client import IDLE_LIMIT, run_agent
+from machinectl.remote.bundle import Bundle, build_bundle
 from machinectl.remote.channel import Channel, InputClosed, SilenceError
 from machinectl.remote.connection import Connection
 from machinectl.remote.deadline import Deadline
@@ -17,6 +17,7 @@ from machinectl_agent import wire
 from machinectl_agent.files.framing import broken
 
 OnEvent = Callable[[Mapping[str, Any]], None]
+Done = TypeVar("Done")
 
 _NOT_OURS = ("install-failed", "python-install-failed", "bootstrap-failed")
 """What the agent's start says where only root can put the agent there."""
@@ -171,8 +172,7 @@ def start_stream(
     on_event: OnEvent,
     deadline: Deadline,
 ) -> AgentStream:
-    """The agent's end, ready for orders (its `ready` is the next event). `user`: whose files; empty: those of the
-    user who logs in, who needs no root for it where the agent is there already."""
+    """The agent's end, ready for orders (its `ready` is the next event)."""
 
     def start(by: Connection, who: str) -> AgentStream:
         request = wire.request("carry", {**args, "user": who})
@@ -181,11 +181,30 @@ def start_stream(
         stream.expect("hello")
         return stream
 
+    return _as_user(connection, user, start)
+
+
+def ask_files(
+    connection: Connection, args: Mapping[str, Any], *, user: str, deadline: float
+) -> dict[str, Any]:
+    """The result of one of the agent's files/ops.py."""
+    bundle = build_bundle()
+
+    def ask(by: Connection, who: str) -> dict[str, Any]:
+        request = wire.request("files", {**args, "user": who})
+        return run_agent(by, bundle, request, on_event=lambda _: None, deadline=deadline)
+
+    return _as_user(connection, user, ask)
+
+
+def _as_user(connection: Connection, user: str, work: Callable[[Connection, str], Done]) -> Done:
+    """`user`: whose files; empty: those of the user who logs in, who needs no root for it where the agent is there
+    already."""
     if user:
-        return start(connection, user)
+        return work(connection, user)
     try:
-        return start(connection.unprivileged(), "")
+        return work(connection.unprivileged(), "")
     except AgentFailed as error:
         if error.problem not in _NOT_OURS:
             raise
-        return start(connection, connection.settings.user)
+        return work(connection, connection.settings.user)

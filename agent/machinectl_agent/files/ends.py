@@ -38,6 +38,18 @@ def _load_images(args: Mapping[str, Any], source: BinaryIO, session: Session) ->
     return consume(args, source, session)
 
 
+def _send_tree(args: Mapping[str, Any], sink: BinaryIO, session: Session) -> Dict[str, Any]:
+    from machinectl_agent.files.tree.producer import produce_tree  # noqa: PLC0415 - the others need none of it
+
+    return produce_tree(args, sink, session)
+
+
+def _receive_tree(args: Mapping[str, Any], source: BinaryIO, session: Session) -> Dict[str, Any]:
+    from machinectl_agent.files.tree.consumer import consume_tree  # noqa: PLC0415 - the others need none of it
+
+    return consume_tree(args, source, session)
+
+
 def _send_volume(args: Mapping[str, Any], sink: BinaryIO, session: Session) -> Dict[str, Any]:
     from machinectl_agent.volumes.ends import produce  # noqa: PLC0415 - the others need none of it
 
@@ -50,5 +62,10 @@ def _receive_volume(args: Mapping[str, Any], source: BinaryIO, session: Session)
     return consume(args, source, session)
 
 
+<<<<<<< HEAD
 PRODUCERS: Dict[str, End] = {"changes": _send_changes, "image": _send_images, "volume": _send_volume}
 CONSUMERS: Dict[str, End] = {"changes": _receive_changes, "image": _load_images, "volume": _receive_volume}
+=======
+PRODUCERS: Dict[str, End] = {"image": _send_images, "tree": _send_tree, "volume": _send_volume}
+CONSUMERS: Dict[str, End] = {"image": _load_images, "tree": _receive_tree, "volume": _receive_volume}
+>>>>>>> 38ca092 (scp: files and folders from, to and between machines)

@@ -23,24 +23,27 @@ class Move(NamedTuple):
 
     old: bytes
     new: bytes
+    found: os.stat_result
+    """Of the old one, before anything was moved out of it."""
     merged: bool = False
 
 
 def plan_moves(old: bytes, place: Place) -> List[Move]:
     """Raises `Problem` where a file is in the way of a folder, or a folder in that of a file."""
     if not place.folder or not os.path.isdir(place.path):
-        return [Move(old, place.path)]
+        return [Move(old, place.path, os.lstat(old))]
     moves: List[Move] = []
     _plan_folder(old, place.path, moves)
     return moves
 
 
 def _plan_folder(old: bytes, new: bytes, moves: List[Move]) -> None:
+    here = os.lstat(old)
     for entry in sorted(os.scandir(old), key=lambda one: one.name):
         path = os.path.join(new, entry.name)
         is_folder = entry.is_dir(follow_symlinks=False)
         if not os.path.lexists(path):
-            moves.append(Move(entry.path, path))
+            moves.append(Move(entry.path, path, entry.stat(follow_symlinks=False)))
         elif is_folder and os.path.isdir(path):
             _plan_folder(entry.path, path, moves)
         elif is_folder:
@@ -48,12 +51,12 @@ def _plan_folder(old: bytes, new: bytes, moves: List[Move]) -> None:
         elif os.path.isdir(path) and not os.path.islink(path):
             raise Problem("is-a-folder", f"{show(path)} is a folder, and a file was copied")
         else:
-            moves.append(Move(entry.path, path))
-    moves.append(Move(old, new, merged=True))
+            moves.append(Move(entry.path, path, entry.stat(follow_symlinks=False)))
+    moves.append(Move(old, new, here, merged=True))
 
 
 def make_moves(moves: List[Move], *, exact: bool) -> None:
-    """`exact`: modes, owners and times are those that came; else a file that was there gives its own to the new one."""
+    """`exact`: modes, owners and times are those that came; else a file that was there gives the new one its own."""
     folders = {os.path.dirname(one.new) for one in moves}
     for one in moves:
         try:
@@ -75,7 +78,7 @@ def make_moves(moves: List[Move], *, exact: bool) -> None:
 
 
 def _make_move(one: Move, *, exact: bool) -> None:
-    found = os.lstat(one.old)
+    found = one.found
     if one.merged:
         if exact:
             _give(one.new, found)

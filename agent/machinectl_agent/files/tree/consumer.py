@@ -29,10 +29,10 @@ def consume_tree(args: Mapping[str, Any], source: BinaryIO, session: Teller) -> 
     try:
         return consumer.run()
     except Problem as problem:
-        consumer.clear(problem)
+        consumer.clear(problem, may_go_on=problem.code == "stream-broken")
         raise
-    except BaseException:
-        consumer.clear(None)
+    except BaseException as error:
+        consumer.clear(None, may_go_on=not isinstance(error, Exception))  # Ctrl-C, on a person's own computer
         raise
 
 
@@ -76,19 +76,19 @@ class _Consumer:
         self._commit()
         return {"files": writer.files, "bytes": writer.bytes}
 
-    def clear(self, problem: Optional[Problem]) -> None:
-        """Nothing is left of what failed, but what is worth going on with where only the stream broke."""
+    def clear(self, problem: Optional[Problem], *, may_go_on: bool) -> None:
+        """Nothing is left of what failed, but what is worth going on with where nothing is wrong with it."""
         if self._writer:
             self._writer.close()
         if not self._staging:
             return
-        if problem and problem.code == "stream-broken":
-            size = size_of(self._staging.path)
-            if size >= (1 if self._resume else WORTH_KEEPING):
-                self._staging.keep()
-                problem.hint = f"the same with --resume goes on: {size} bytes are there already"
-                return
-        self._staging.remove()
+        size = size_of(self._staging.path) if may_go_on else 0
+        if size < (1 if self._resume else WORTH_KEEPING):
+            self._staging.remove()
+            return
+        self._staging.keep()
+        if problem:
+            problem.hint = f"the same with --resume goes on: {size} bytes are there already"
 
     def _begin(self, place: Place) -> None:
         self._places.append(place)

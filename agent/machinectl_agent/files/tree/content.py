@@ -56,9 +56,9 @@ class ContentReader:
         self.whole(descriptor, size - offset, digest, path)
 
 
-def extents(descriptor: int, size: int) -> Sequence["tuple[int, int]"]:
+def extents(descriptor: int, size: int) -> Sequence[tuple[int, int]]:
     """Where there is data (lseek(2), SEEK_DATA); all of it where the file system does not say."""
-    found: List["tuple[int, int]"] = []
+    found: List[tuple[int, int]] = []
     position = 0
     try:
         while position < size:

@@ -11,7 +11,11 @@ from machinectl_agent.problems import Problem
 _KNOWN: Dict[int, Tuple[str, str, str]] = {
     # errno: (problem, what, hint)
     errno.ENOENT: ("no-such-file", "there is no {path}", ""),
-    errno.EACCES: ("permission-denied", "{path}: permission denied", "{user}USER@MACHINE:PATH is another user"),
+    errno.EACCES: (
+        "permission-denied",
+        "{path}: permission denied",
+        "{user}USER@MACHINE:PATH is another user",
+    ),
     errno.EPERM: ("permission-denied", "{path}: not permitted", "{user}USER@MACHINE:PATH is another user"),
     errno.ENOSPC: ("disk-full", "{path}: the disk is full", "make room: `df -h` there says where"),
     errno.EDQUOT: ("disk-full", "{path}: the user's quota is used up", "make room, or raise the quota"),

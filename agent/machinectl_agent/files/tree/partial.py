@@ -18,7 +18,7 @@ Partial = Dict[str, List[Any]]
 """Path below the staging folder → [size, [SHA-256 of each block]]."""
 
 
-def list_partial(args: Mapping[str, Any], session: Any) -> Dict[str, Any]:
+def list_partial(args: Mapping[str, Any]) -> Dict[str, Any]:
     """The op `partial`: args target → partial, bytes."""
     from machinectl_agent.files.tree.staging import staging_path  # noqa: PLC0415 - it needs us
 

@@ -50,15 +50,13 @@ class _Producer:
 
     def run(self) -> Dict[str, Any]:
         roots = find_roots(self._sources, globs=self._glob)
-        stats = [
-            check_root(one.path, recursive=self._recursive, follow=not self._archive) for one in roots
-        ]
+        stats = [check_root(one.path, recursive=self._recursive, follow=not self._archive) for one in roots]
         if self._total:
             self._session.emit({"event": "total", **count([one.path for one in roots], self._recursive)})
         plan = {"roots": len(roots), "host": host_identity()}
         self._write(records.encode(records.PLAN, json.dumps(plan).encode()))
-        for number, (root, found) in enumerate(zip(roots, stats)):
-            self._root(number, root, found)
+        for number, root in enumerate(roots):
+            self._root(number, root, stats[number])
         self._write(records.encode(records.END))
         return {"files": self._files, "bytes": self._bytes}
 
@@ -108,7 +106,9 @@ class _Producer:
     def _folder(self, path: bytes, name: bytes, below: str, found: os.stat_result) -> None:
         identity = (found.st_dev, found.st_ino)
         if identity in self._above:
-            raise Problem("link-loop", f"{show(path)}: symbolic links lead in a circle", hint="-a copies links")
+            raise Problem(
+                "link-loop", f"{show(path)}: symbolic links lead in a circle", hint="-a copies links"
+            )
         self._above.append(identity)
         self._write(self._head(records.ENTER, name, found))
         folders = []
@@ -185,9 +185,7 @@ class _Producer:
     def _read(self, size: int) -> None:
         self._bytes += size
 
-    def _head(
-        self, kind: int, name: bytes, found: os.stat_result, *, flags: int = 0, size: int = 0
-    ) -> bytes:
+    def _head(self, kind: int, name: bytes, found: os.stat_result, *, flags: int = 0, size: int = 0) -> bytes:
         head = records.HEAD.pack(
             kind,
             flags,
@@ -209,7 +207,10 @@ class _Producer:
 
         self._owners.add((found.st_uid, found.st_gid))
         said = b""
-        for kind, name in ((records.USER, user_name(found.st_uid)), (records.GROUP, group_name(found.st_gid))):
+        for kind, name in (
+            (records.USER, user_name(found.st_uid)),
+            (records.GROUP, group_name(found.st_gid)),
+        ):
             if name:
                 said += records.encode(kind, name, uid=found.st_uid, gid=found.st_gid)
         return said

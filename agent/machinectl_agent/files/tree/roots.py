@@ -20,7 +20,7 @@ class Root(NamedTuple):
 def find_roots(sources: Sequence[bytes], *, globs: bool) -> List[Root]:
     """`~` is a home folder, as a shell has it. A path that is there is that file even where it could be a pattern.
     Raises `Problem` where there is none."""
-    found = []
+    found: List[Root] = []
     for source in sources:
         path = os.path.expanduser(source) or b"."
         if globs and not os.path.lexists(path) and glob.has_magic(path):

@@ -14,6 +14,7 @@ import os
 import secrets
 import shutil
 import stat
+from typing import Any
 
 from machinectl_agent.files.tree.faults import problem_of
 
@@ -38,7 +39,7 @@ class Staging:
             raise problem_of(error, os.path.dirname(path)) from error
 
     def remove(self) -> None:
-        shutil.rmtree(self.path, onerror=_make_writable)
+        _remove_tree(self.path)
         self._unlock()
 
     def keep(self) -> None:
@@ -49,7 +50,7 @@ class Staging:
             os.close(self.descriptor)
             self.descriptor = -1
 
-    def _make(self, path: bytes, *, resume: bool) -> "tuple[bytes, int]":
+    def _make(self, path: bytes, *, resume: bool) -> tuple[bytes, int]:
         with contextlib.suppress(FileExistsError):
             os.mkdir(path, 0o700)
         # in /tmp anybody may have made it before us
@@ -76,7 +77,7 @@ def clear(path: bytes) -> None:
 def drop(path: bytes) -> None:
     """A file, or a folder with all that is in it."""
     if os.path.isdir(path) and not os.path.islink(path):
-        shutil.rmtree(path, onerror=_make_writable)
+        _remove_tree(path)
     else:
         os.unlink(path)
 
@@ -104,12 +105,16 @@ def _locked(descriptor: int) -> bool:
     return True
 
 
-def _make_writable(remove: object, path: bytes, error: object) -> None:
-    """A folder that was copied with its mode 0555 can't be emptied before."""
-    with contextlib.suppress(OSError):
-        os.chmod(os.path.dirname(path), 0o700)
-        if os.path.isdir(path) and not os.path.islink(path):
-            os.chmod(path, 0o700)
-            shutil.rmtree(path, ignore_errors=True)
-        else:
-            os.unlink(path)
+def _remove_tree(path: bytes) -> None:
+    """A folder that was copied with its mode 0555 can't be emptied as it is."""
+
+    def again(_remove: Any, failed: Any, _error: Any) -> None:
+        with contextlib.suppress(OSError):
+            os.chmod(os.path.dirname(failed), 0o700)
+            if os.path.isdir(failed) and not os.path.islink(failed):
+                os.chmod(failed, 0o700)
+                shutil.rmtree(failed, ignore_errors=True)
+            else:
+                os.unlink(failed)
+
+    shutil.rmtree(path, onerror=again)

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import os
 import stat
-from typing import Any, List, Mapping, NamedTuple, Optional, Sequence
+from typing import Any, Mapping, NamedTuple, Optional
 
 from machinectl_agent.files.tree.faults import problem_of, show, to_bytes
 from machinectl_agent.files.tree.same import host_identity, identities_above, is_one
@@ -72,7 +72,9 @@ class Target:
         if not self._same_host:
             return
         if is_one(path, root["id"]):
-            raise Problem("same-file", f"both ends are the same {'folder' if is_folder else 'file'}: {show(path)}")
+            raise Problem(
+                "same-file", f"both ends are the same {'folder' if is_folder else 'file'}: {show(path)}"
+            )
         if is_folder and tuple(root["id"]) in identities_above(os.path.dirname(path)):
             raise Problem("into-itself", f"{show(path)} is inside the folder that is copied")
 
@@ -98,7 +100,3 @@ def check_room(folder: bytes, wanted: int) -> None:
             why=f"{wanted} bytes are wanted, {free} are free",
             hint="make room: `df -h` there says where",
         )
-
-
-def folders_of(places: Sequence[Place]) -> List[bytes]:
-    return list(dict.fromkeys(os.path.dirname(one.path) for one in places))

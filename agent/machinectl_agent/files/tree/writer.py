@@ -52,8 +52,8 @@ class TreeWriter:
         self._here = _Folder(descriptor, staging, None, set() if resume else None)
         self._above: List[_Folder] = []
         self._linked: List[bytes] = []
-        self._users: "dict[int, int]" = {}
-        self._groups: "dict[int, int]" = {}
+        self._users: dict[int, int] = {}
+        self._groups: dict[int, int] = {}
         self._root = b""
         self.files = 0
         self.bytes = 0
@@ -150,7 +150,9 @@ class TreeWriter:
         if self._resume:
             if record.kind in (records.REST, records.KEEP):
                 folder.seen.add(record.name)  # type: ignore[union-attr] # a set with resume
-                return os.open(record.name, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=folder.descriptor)
+                return os.open(
+                    record.name, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=folder.descriptor
+                )
             self._new_name(record.name)
         return os.open(record.name, _NEW, mode, dir_fd=folder.descriptor)
 
@@ -190,7 +192,9 @@ class TreeWriter:
         if digest.digest() != wanted:
             path = show(self._shown(record.name))
             raise Problem(
-                "checksum", f"{path}: what was written is not what was read", hint="copy it again; test the disk"
+                "checksum",
+                f"{path}: what was written is not what was read",
+                hint="copy it again; test the disk",
             )
 
     def _enter(self, record: Record) -> None:
@@ -235,7 +239,9 @@ class TreeWriter:
         if record.size >= len(self._linked):
             raise broken("another name of a file that did not come")
         self._new_name(record.name)
-        os.link(self._linked[record.size], record.name, dst_dir_fd=self._here.descriptor, follow_symlinks=False)
+        os.link(
+            self._linked[record.size], record.name, dst_dir_fd=self._here.descriptor, follow_symlinks=False
+        )
 
     def _node(self, record: Record) -> None:
         if stat.S_ISFIFO(record.mode) or os.geteuid() == 0:
@@ -273,14 +279,16 @@ class TreeWriter:
             os.chown(record.name, *self._owner(record), dir_fd=folder, follow_symlinks=False)
         os.utime(record.name, ns=(record.atime, record.mtime), dir_fd=folder, follow_symlinks=False)
 
-    def _owner(self, record: Record) -> "tuple[int, int]":
+    def _owner(self, record: Record) -> tuple[int, int]:
         return self._users.get(record.uid, record.uid), self._groups.get(record.gid, record.gid)
 
     def _shown(self, name: bytes) -> bytes:
         """As a person knows it."""
         if not self._above:
             return self._root
-        below = [one.record.name for one in (*self._above[2:], self._here) if one.record and len(self._above) > 1]
+        below = [
+            one.record.name for one in (*self._above[2:], self._here) if one.record and len(self._above) > 1
+        ]
         return os.path.join(self._root, *below, name)
 
     def _wrote(self, size: int) -> None:

@@ -1,0 +1,226 @@
+"""scp between this computer and real hosts: every direction, names, users, and what goes wrong on the way."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import time
+
+import pytest
+
+from tests.lab.copy_hosts import as_machine, cut
+
+pytestmark = [pytest.mark.lab, pytest.mark.timeout(240)]
+
+LARGE = 1 << 30
+MANY = 20_000
+
+
+@pytest.fixture(scope="module")
+def shop(make_host, new_controller):
+    """`one` (bookworm, login ops, who may sudo) and `two` (trixie, login root)."""
+    controller = new_controller()
+    controller.one, controller.two = make_host("scp1"), make_host("scp2", "trixie")
+    as_machine(controller, controller.one, user="ops", name="one")
+    as_machine(controller, controller.two, name="two")
+    return controller
+
+
+def digest_of(path):
+    return here(f"sha256sum < '{path}'").split()[0]
+
+
+def digest_on(host, path):
+    return host.run(f"sha256sum < '{path}'").stdout.split()[0]
+
+
+def tree_digest(run, path):
+    """Of all names, modes, times and contents below."""
+    listed = run(
+        f"cd '{path}' && find . -printf '%P %m %T@\\n' | sort | sha256sum && "
+        "find . -type f -print0 | sort -z | xargs -0 cat | sha256sum"
+    )
+    return listed.split()[::2]
+
+
+def here(command):
+    return subprocess.run(
+        ["sh", "-c", command], capture_output=True, text=True, check=True, timeout=60
+    ).stdout
+
+
+def until(condition, seconds=20.0):
+    finish = time.monotonic() + seconds
+    while not (found := condition()):
+        assert time.monotonic() < finish
+        time.sleep(0.05)
+    return found
+
+
+def left_on(host):
+    return host.run(
+        "find / -xdev -name '.machinectl-part*' 2>/dev/null; pgrep -f ' carry$'", check=False
+    ).stdout
+
+
+@pytest.fixture(autouse=True)
+def nothing_left(shop):
+    yield
+    for host in (shop.one, shop.two):
+        assert left_on(host) == ""
+
+
+def test_a_gigabyte_in_every_direction(shop, tmp_path):
+    source = tmp_path / "large"
+    block = os.urandom(1 << 20)
+    with source.open("wb") as file:
+        for number in range(LARGE >> 20):
+            file.write(number.to_bytes(8, "big") + block[8:])
+    wanted = digest_of(source)
+    assert shop.run("scp", source, "one:").stdout == ""
+    assert digest_on(shop.one, "/home/ops/large") == wanted
+    assert shop.one.run("stat -c '%U %a' /home/ops/large").stdout == "ops 644\n"
+    done = shop.run("scp", "one:large", "two:/root/from-one")
+    assert done.stderr == ""  # no word of a relay
+    assert digest_on(shop.two, "/root/from-one") == wanted
+    shop.run("scp", "two:from-one", tmp_path / "back")
+    assert digest_of(tmp_path / "back") == wanted
+    shop.one.run("rm /home/ops/large")
+    shop.two.run("rm /root/from-one")
+
+
+def test_twenty_thousand_files_in_every_direction(shop, tmp_path):
+    source = tmp_path / "many"
+    for number in range(MANY):
+        path = source / f"d{number // 500}/f{number}"
+        if number % 500 == 0:
+            path.parent.mkdir(parents=True)
+        path.write_bytes(str(number).encode() * 50)
+    wanted = tree_digest(here, source)
+    shop.run("scp", "-rp", source, "one:")
+    assert tree_digest(lambda command: shop.one.run(command).stdout, "/home/ops/many") == wanted
+    shop.run("scp", "-a", "one:many", "two:/root/")
+    assert tree_digest(lambda command: shop.two.run(command).stdout, "/root/many") == wanted
+    shop.run("scp", "-a", "two:many", tmp_path / "back")
+    assert tree_digest(here, tmp_path / "back") == wanted
+    shop.one.run("rm -r /home/ops/many")
+    shop.two.run("rm -r /root/many")
+
+
+def test_one_to_many_and_users(shop, tmp_path):
+    (tmp_path / "motd").write_text("hello\n")
+    shop.run("scp", tmp_path / "motd", "root@*:/etc/motd")
+    assert [host.run("stat -c %U /etc/motd; cat /etc/motd").stdout for host in (shop.one, shop.two)] == [
+        "root\nhello\n"
+    ] * 2
+    done = shop.run("scp", tmp_path / "motd", "all:/etc/motd", check=False)
+    assert done.returncode == 3  # ops may not, root may
+    assert "one: /etc/motd: permission denied" in done.stderr
+    assert "try: we are the user ops; USER@MACHINE:PATH is another user" in done.stderr
+    done = shop.run("scp", tmp_path / "motd", "nobody-here@one:x", check=False)
+    assert "one: there is no user nobody-here on this host" in done.stderr
+    shop.run("scp", tmp_path / "motd", "daemon@two:/tmp/of-daemon")
+    assert shop.two.run("stat -c %U /tmp/of-daemon").stdout == "daemon\n"
+
+
+@pytest.mark.parametrize(
+    "name", ["a b 'c' \"d\" $HOME `id`", "line\nbreak", "-r", "naïve 東京 🚢", "caf\udce9", "*"]
+)
+def test_names_survive_every_way(shop, tmp_path, name):
+    (tmp_path / name).write_text("named")
+    shop.run("scp", "--", tmp_path / name, "one:")
+    shop.run("scp", "--", f"one:{name}", "two:")
+    (tmp_path / "back").mkdir()
+    shop.run("scp", "--", f"two:{name}", tmp_path / "back")
+    assert os.listdir(tmp_path / "back") == [name]  # noqa: PTH208 - names
+    for host, home in ((shop.one, "/home/ops"), (shop.two, "/root")):
+        host.run(f"cd {home} && find . -maxdepth 1 -type f ! -name '.*' -delete")
+
+
+def test_several_sources_and_patterns(shop, tmp_path):
+    shop.one.run("mkdir /home/ops/logs; cd /home/ops/logs; touch a.log b.log c.txt; chown -R ops: .")
+    shop.two.run("touch /root/conf")
+    (tmp_path / "mine").touch()
+    target = tmp_path / "target"
+    target.mkdir()
+    shop.run("scp", "one:logs/*.log", "two:conf", target)
+    assert sorted(os.listdir(target)) == ["a.log", "b.log", "conf"]  # noqa: PTH208 - names
+    shop.run("scp", "one:logs/*.log", tmp_path / "mine", "two:/tmp")
+    assert shop.two.run("cd /tmp; ls a.log b.log mine").stdout.split() == ["a.log", "b.log", "mine"]
+    done = shop.run("scp", "one:logs/*.jpg", target, check=False)
+    assert (done.returncode, "one: nothing matches logs/*.jpg" in done.stderr) == (1, True)
+
+
+def test_a_killed_controller_leaves_the_old_file(shop, tmp_path):
+    """Directly between machines, and from here: the agents end, the target is as it was."""
+    source = tmp_path / "source"
+    source.write_bytes(bytes(10_000_000))
+    shop.two.run("head -c 30000000 /dev/zero > /root/source")
+    shop.one.run("echo old > /home/ops/target; chown ops: /home/ops/target")
+    for word in ("two:source", source):
+        process = shop.start("scp", "--limit-rate", "1M", word, "one:target")
+        until(lambda: "carry" in shop.one.run("ls -A /home/ops; pgrep -af ' carry$'", check=False).stdout)
+        until(lambda: ".machinectl-part" in shop.one.run("ls -A /home/ops").stdout)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        until(lambda: left_on(shop.one) == "" and left_on(shop.two) == "")
+        assert shop.one.run("cat /home/ops/target").stdout == "old\n"
+
+
+def test_a_cut_is_an_error_and_resume_goes_on(shop, tmp_path):
+    source = tmp_path / "source"
+    source.write_bytes(os.urandom(80_000_000))
+    process = shop.start("scp", "--limit-rate", "20M", source, "one:target")
+    until(
+        lambda: int(shop.one.run("cat /home/ops/.machinectl-part*/0 2>/dev/null | wc -c").stdout) > 30_000_000
+    )
+    part = shop.one.run("ls -d /home/ops/.machinectl-part*").stdout.strip()
+    shop.one.run("pkill -f '[s]shd: ops'")  # as if the link went: both ends see it at once
+    _, error = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert "error: one: " in error
+    until(lambda: not shop.one.run("pgrep -f ' carry$'", check=False).stdout)
+    assert int(shop.one.run(f"cat {part}/0 | wc -c").stdout) > 30_000_000
+    assert shop.one.run("ls /home/ops/target", check=False).returncode
+    began = time.monotonic()
+    done = shop.run("scp", "--resume", "--limit-rate", "20M", source, "one:target")
+    assert (done.stderr, time.monotonic() - began < 4.0) == ("", True)  # all of it takes as long
+    assert digest_on(shop.one, "/home/ops/target") == digest_of(source)
+
+
+def test_a_full_disk_and_other_refusals(shop, tmp_path):
+    source = tmp_path / "source"
+    source.write_bytes(os.urandom(12_000_000))
+    two = shop.two
+    two.run("mkdir -p /mnt/small /mnt/folder/source && mount -t tmpfs -o size=8m small /mnt/small")
+    shop.run("scp", source, "one:source")
+    for words in ((source,), ("one:source",)):
+        done = shop.run("scp", *words, "two:/mnt/small/target", check=False)
+        assert (done.returncode, "two: /mnt/small/target: the disk is full" in done.stderr) == (1, True)
+    assert two.run("ls -A /mnt/small; umount /mnt/small").stdout == ""
+    for target, says in (
+        ("two:/mnt/folder", "two: /mnt/folder/source is a folder, and source a file"),
+        ("two:/mnt/none/x", "two: /mnt/none is not there\n  try: make the folder first"),
+        ("two:/mnt/none/", "two: /mnt/none/ is not there"),
+        ("one:source", "one: both ends are the same file: /home/ops/source"),
+        ("root@one:/home/ops/source", "one: both ends are the same file: /home/ops/source"),
+    ):
+        done = shop.run("scp", "one:source", target, check=False)
+        assert (done.returncode, says in done.stderr) == (1, True), done.stderr
+        assert done.stderr.count("error:") == 1
+    done = shop.run("scp", "two:/root/none", "one:", check=False)
+    assert "error: two: there is no /root/none" in done.stderr
+    done = shop.run("scp", source, tmp_path / "x", check=False)
+    assert (done.returncode, "neither end is on a machine" in done.stderr) == (2, True)
+
+
+def test_through_this_computer_where_a_firewall_is_between(shop):
+    shop.one.run("echo hello > /home/ops/word")
+    with cut(shop.one, shop.two):
+        done = shop.run("scp", "one:word", "two:/root/word")
+    assert "two: one and two do not reach each other: all goes through this computer" in done.stderr
+    assert shop.two.run("cat /root/word").stdout == "hello\n"
+    done = shop.run("scp", "--relay", "-C", "two:word", "one:word2")
+    assert done.stderr == ""
+    assert shop.one.run("cat /home/ops/word2").stdout == "hello\n"

@@ -1,0 +1,380 @@
+"""Files and folders through a stream: what is kept, where it goes, what is refused, and that nothing is left behind."""
+
+from __future__ import annotations
+
+import os
+import stat
+import tempfile
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from machinectl_agent.files.tree import content, staging
+from machinectl_agent.problems import Problem
+from tests.tree_copies import Said, copy, look, partial_of, put, stream_of
+
+
+@pytest.fixture
+def tree(tmp_path):
+    """A folder with a bit of everything."""
+    root = tmp_path / "tree"
+    (root / "sub/deep").mkdir(parents=True)
+    (root / "empty").mkdir()
+    (root / "file").write_bytes(b"content")
+    (root / "nothing").touch()
+    (root / "sub/large").write_bytes(os.urandom(1_100_001))
+    (root / "sub/deep/run").write_text("#!/bin/sh\n")
+    (root / "sub/deep/run").chmod(0o755)
+    (root / "sub/secret").write_text("s")
+    (root / "sub/secret").chmod(0o600)
+    os.utime(root / "sub", ns=(10**18, 10**18))
+    return root
+
+
+def problem(*words, **args) -> Problem:
+    with pytest.raises(Problem) as caught:
+        copy(*words, **args)
+    return caught.value
+
+
+def clean(folder: Path) -> bool:
+    return not [one for one in os.listdir(folder) if one.startswith(".machinectl")]  # noqa: PTH208 - names
+
+
+def test_a_file_to_a_new_name_into_a_folder_and_over_another(tmp_path):
+    source = tmp_path / "source"
+    source.write_text("one")
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    assert copy(source, tmp_path / "new") == {"files": 1, "bytes": 3}
+    copy(source, folder)
+    copy(source, f"{folder}/other")
+    (folder / "source").chmod(0o640)
+    source.write_text("two")
+    copy(source, folder)
+    assert (tmp_path / "new").read_text() == "one"
+    assert (folder / "other").read_text() == "one"
+    assert (folder / "source").read_text() == "two"
+    assert stat.S_IMODE((folder / "source").stat().st_mode) == 0o640  # as scp, which writes into it
+    assert clean(folder)
+    assert clean(tmp_path)
+
+
+def test_a_folder_and_its_content(tree, tmp_path):
+    done = copy(tree, tmp_path / "copy", recursive=True)
+    assert done == {"files": 5, "bytes": 7 + 1_100_001 + 10 + 1}
+    contents = {name: one[:2] for name, one in look(tree).items()}
+    assert {name: one[:2] for name, one in look(tmp_path / "copy").items()} == contents
+    assert (tmp_path / "copy/sub").stat().st_mtime > 1.1 * 10**9
+    copy(tree, tmp_path / "copy", recursive=True)  # it is there: into it
+    assert {name: one[:2] for name, one in look(tmp_path / "copy/tree").items()} == contents
+    copy(f"{tree}/.", tmp_path / "copy/empty", recursive=True)
+    assert {name: one[:2] for name, one in look(tmp_path / "copy/empty").items()} == contents
+
+
+def test_times_and_modes_are_kept_where_asked(tree, tmp_path):
+    (tree / "sub/deep/run").chmod(0o4511)
+    copy(tree, tmp_path / "copy", recursive=True, times=True)
+    assert look(tmp_path / "copy") == look(tree)
+    (tree / "sub").chmod(0o555)
+    copy(tree, tmp_path / "again", recursive=True, times=True)
+    assert look(tmp_path / "again") == look(tree)
+    (tree / "sub").chmod(0o755)
+
+
+def test_a_merge_keeps_what_is_there_already(tree, tmp_path):
+    target = tmp_path / "folder"
+    (target / "tree/sub").mkdir(parents=True)
+    (target / "tree/sub/mine").write_text("mine")
+    (target / "tree/sub/large").write_text("old")
+    copy(tree, target, recursive=True, times=True)
+    assert (target / "tree/sub/mine").read_text() == "mine"
+    (target / "tree/sub/mine").unlink()
+    os.utime(target / "tree/sub", ns=(10**18, 10**18))
+    assert look(target / "tree") == look(tree)
+    assert clean(target)
+
+
+def test_an_archive_keeps_links_holes_and_fifos(tree, tmp_path):
+    (tree / "link").symlink_to("sub/large")
+    (tree / "broken").symlink_to("nowhere")
+    (tree / "loop").symlink_to(".")
+    (tree / "hard").hardlink_to(tree / "file")
+    (tree / "sub/hard").hardlink_to(tree / "sub/large")
+    os.mkfifo(tree / "fifo")
+    with (tree / "holes").open("wb") as file:
+        file.seek(50_000_000)
+        file.write(b"x" * 5000)
+        file.truncate(100_000_000)
+    copy(tree, tmp_path / "copy", recursive=True, archive=True)
+    assert look(tmp_path / "copy") == look(tree)
+    assert (tmp_path / "copy/holes").stat().st_blocks * 512 < 1_000_000
+    assert (tmp_path / "copy/hard").stat().st_ino == (tmp_path / "copy/file").stat().st_ino
+
+
+def test_without_it_links_are_followed(tree, tmp_path):
+    (tree / "link").symlink_to("sub/secret")
+    (tree / "folder").symlink_to("sub/deep")
+    os.mkfifo(tree / "fifo")
+    said = Said()
+    copy(tree, tmp_path / "copy", recursive=True, said=said)
+    assert (tmp_path / "copy/link").is_symlink() is False
+    assert (tmp_path / "copy/folder/run").read_text() == "#!/bin/sh\n"
+    assert said.lines == [f"{tree}/fifo: left out, it is neither a file nor a folder"]
+    (tree / "loop").symlink_to(".")
+    assert problem(tree, tmp_path / "again", recursive=True).code == "link-loop"
+    (tree / "loop").unlink()
+    (tree / "broken").symlink_to("nowhere")
+    assert "is a link to what is not there" in problem(tree, tmp_path / "again", recursive=True).what
+    assert not (tmp_path / "again").exists()
+    assert clean(tmp_path)
+
+
+NAMES = st.binary(min_size=1, max_size=40).filter(
+    lambda name: b"/" not in name and b"\0" not in name and name not in (b".", b"..")
+)
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=30, deadline=None)
+@given(st.lists(NAMES, min_size=1, max_size=5, unique=True))
+def test_any_name_is_a_name(tmp_path, names):
+    base = Path(tempfile.mkdtemp(dir=tmp_path))
+    (base / "root").mkdir()
+    for name in names:
+        (base / "root" / os.fsdecode(name)).write_bytes(name)
+    copy(base / "root", base / "copy", recursive=True)
+    found = look(base / "copy")
+    assert {name: found[name][1] for name in found if name != b"."} == {name: name for name in names}
+    for name in names:
+        copy(base / "root" / os.fsdecode(name), base / "single")
+        assert (base / "single").read_bytes() == name
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["a b", "'quoted\" name'", "line\nbreak", "-rf", "--", "naïve 東京 🚢", "\\back", "*", "[x]", "~", "a:b"],
+)
+def test_names_that_other_tools_stumble_over(tmp_path, name):
+    root = tmp_path / "root"
+    root.mkdir()
+    (root / name).write_text(name)
+    copy(root / name, tmp_path / "one", glob=True)
+    assert (tmp_path / "one").read_text() == name
+    copy(root, tmp_path / "all", recursive=True)
+    assert os.listdir(tmp_path / "all") == [name]  # noqa: PTH208 - names
+
+
+def test_patterns(tmp_path, monkeypatch):
+    for name in ("a1", "a2", "b1", "[a]1"):
+        (tmp_path / name).write_text(name)
+    target = tmp_path / "target"
+    target.mkdir()
+    copy(tmp_path / "a*", target, glob=True)
+    assert sorted(os.listdir(target)) == ["a1", "a2"]  # noqa: PTH208 - names
+    copy(tmp_path / "[a]1", target, glob=True)  # it is there by that name
+    assert (target / "[a]1").read_text() == "[a]1"
+    assert problem(tmp_path / "c*", target, glob=True).what == f"nothing matches {tmp_path}/c*"
+    monkeypatch.setenv("HOME", str(tmp_path))
+    copy("~/b1", "~/target/home")
+    assert (target / "home").read_text() == "b1"
+
+
+def test_several_sources_need_a_folder(tmp_path):
+    for name in ("one", "two"):
+        (tmp_path / name).write_text(name)
+    found = problem(tmp_path / "one", tmp_path / "two", tmp_path / "none")
+    assert (found.code, found.what) == ("not-a-folder", f"{tmp_path}/none is not there")
+    assert problem(tmp_path / "one", tmp_path / "two", tmp_path / "two").code == "not-a-folder"
+    assert problem(tmp_path / "one", tmp_path / "none", into=True).code == "not-a-folder"
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    copy(tmp_path / "one", tmp_path / "two", folder)
+    assert sorted(os.listdir(folder)) == ["one", "two"]  # noqa: PTH208 - names
+
+
+def test_what_is_refused_changes_nothing(tree, tmp_path):
+    file = tree / "file"
+    folder = tmp_path / "folder"
+    (folder / "file").mkdir(parents=True)
+    (folder / "tree").write_text("mine")
+    before = look(tmp_path)
+    cases = {
+        "no-such-file": (tmp_path / "none", tmp_path / "x"),
+        "is-a-folder": (tree, tmp_path / "x"),  # without -r
+        "no-folder": (file, tmp_path / "none/x"),
+        "not-a-folder": (file, f"{tmp_path}/none/"),
+        "same-file": (file, file),
+    }
+    for code, words in cases.items():
+        assert problem(*words).code == code
+    assert problem(file, folder).code == "is-a-folder"
+    assert problem(file, tree).code == "same-file"
+    assert problem(tree, folder, recursive=True).code == "not-a-folder"
+    assert problem(tree, tree / "sub/new", recursive=True).code == "into-itself"
+    assert problem(tree, tmp_path, recursive=True).code == "same-file"
+    link = tmp_path / "link"
+    link.symlink_to(file)
+    assert problem(file, link).code == "same-file"
+    link.unlink()
+    os.utime(tmp_path, ns=(before[b"."][2], before[b"."][2]))
+    assert look(tmp_path) == before
+
+
+def test_a_link_at_the_target_is_written_through(tmp_path):
+    (tmp_path / "source").write_text("new")
+    (tmp_path / "real").write_text("old")
+    (tmp_path / "link").symlink_to("real")
+    copy(tmp_path / "source", tmp_path / "link")
+    assert (tmp_path / "link").is_symlink()
+    assert (tmp_path / "real").read_text() == "new"
+
+
+def test_a_device_is_written_to(tmp_path):
+    (tmp_path / "source").write_bytes(bytes(3_000_000))
+    assert copy(tmp_path / "source", "/dev/null") == {"files": 1, "bytes": 3_000_000}
+    assert stat.S_ISCHR(Path("/dev/null").stat().st_mode)
+
+
+@pytest.mark.parametrize("how", ["larger", "shorter", "touched"])
+def test_a_source_that_changes_meanwhile(tmp_path, monkeypatch, how):
+    source = tmp_path / "source"
+    source.write_bytes(os.urandom(5_000_000))
+    target = tmp_path / "target"
+    target.write_text("old")
+    original = content.ContentReader.whole
+
+    def disturbed(self, *words):
+        if how == "shorter":
+            os.truncate(source, 4_000_000)
+        original(self, *words)
+        if how == "larger":
+            with source.open("ab") as file:
+                file.write(b"x")
+        os.utime(source, ns=(1, 1))
+
+    monkeypatch.setattr(content.ContentReader, "whole", disturbed)
+    found = problem(source, target)
+    assert (found.code, found.what) == ("source-changed", f"{source} changed while it was copied")
+    assert target.read_text() == "old"
+
+
+@pytest.mark.parametrize("times", [False, True])
+def test_every_broken_stream_leaves_the_old(tree, tmp_path, times):
+    target = tmp_path / "target"
+    (target / "tree").mkdir(parents=True)
+    (target / "tree/file").write_text("old")
+    before = look(target)
+    whole = stream_of(tree, recursive=True, times=times)
+    for cut in (*range(0, 400, 7), *range(400, len(whole), 300_007), len(whole) - 4, len(whole) - 1):
+        with pytest.raises(Problem) as caught:
+            put(whole[:cut], target, times=times)
+        assert caught.value.code == "stream-broken"
+        os.utime(target, ns=(before[b"."][2], before[b"."][2]))
+        assert look(target) == before, cut
+
+
+def test_checksums(tree, tmp_path):
+    with (tree / "holes").open("wb") as file:
+        file.truncate(3_000_000)
+        file.seek(1_500_000)
+        file.write(b"x" * 5000)
+    copy(tree, tmp_path / "copy", recursive=True, archive=True, verify=True)
+    assert look(tmp_path / "copy") == look(tree)
+    whole = bytearray(stream_of(tree / "sub/large", verify=True))
+    whole[1_000_000] ^= 1
+    with pytest.raises(Problem) as caught:
+        put(bytes(whole), tmp_path / "large")
+    assert caught.value.code == "checksum"
+    assert not (tmp_path / "large").exists()
+    assert clean(tmp_path)
+
+
+def test_resume_goes_on_where_it_broke_off(tmp_path):
+    source = tmp_path / "source"
+    source.write_bytes(os.urandom(20_000_000))
+    target = tmp_path / "target"
+    whole = stream_of(source)
+    with pytest.raises(Problem) as caught:
+        put(whole[:19_000_000], target)
+    assert "--resume" in caught.value.hint
+    partial = partial_of(target)
+    assert list(partial) == ["0"]
+    rest = stream_of(source, partial=partial)
+    assert len(rest) < 1_300_000
+    put(rest, target, resume=True, times=True)
+    assert target.read_bytes() == source.read_bytes()
+    assert clean(tmp_path)
+
+
+def test_resume_after_a_change_sends_what_differs(tmp_path):
+    source, target = tmp_path / "source", tmp_path / "target"
+    source.write_bytes(os.urandom(20_000_000))
+    with pytest.raises(Problem):
+        put(stream_of(source)[:19_000_000], target)
+    with source.open("r+b") as file:
+        file.seek(9_000_000)
+        file.write(b"changed")
+    for verify in (True, False):
+        rest = stream_of(source, partial=partial_of(target), verify=verify)
+        if verify:
+            assert 11_000_000 < len(rest) < 12_100_000  # from the block on that differs
+            with pytest.raises(Problem):
+                put(rest[:-5], target, resume=True)
+            with pytest.raises(Problem):
+                put(rest[:5_000_000], target, resume=True)
+        else:
+            assert len(rest) < 8_000_000
+            put(rest, target, resume=True)
+    assert target.read_bytes() == source.read_bytes()
+
+
+def test_resume_of_a_folder(tree, tmp_path):
+    (tree / "link").symlink_to("file")
+    (tree / "hard").hardlink_to(tree / "file")
+    for number in range(5):
+        (tree / f"sub/f{number}").write_bytes(os.urandom(1_000_000))
+    target = tmp_path / "target"
+    options = {"recursive": True, "archive": True, "resume": True}
+    whole = stream_of(tree, **options)
+    with pytest.raises(Problem):
+        put(whole[: len(whole) - 1_500_000], target, **options)
+    (tree / "sub/f0").unlink()  # gone since
+    (tree / "sub/new").write_text("new")
+    rest = stream_of(tree, partial=partial_of(target), **options)
+    assert len(rest) < len(whole) / 2
+    put(rest, target, **options)
+    assert look(target) == look(tree)
+    assert clean(tmp_path)
+
+
+def test_a_plain_copy_clears_what_a_broken_one_left(tmp_path):
+    source, target = tmp_path / "source", tmp_path / "target"
+    source.write_bytes(os.urandom(20_000_000))
+    with pytest.raises(Problem):
+        put(stream_of(source)[:19_000_000], target)
+    assert not clean(tmp_path)
+    copy(source, target)
+    assert clean(tmp_path)
+
+
+def test_a_staging_folder_of_somebody_else_is_not_used(tmp_path):
+    source, target = tmp_path / "source", tmp_path / "target"
+    source.write_text("secret")
+    theirs = Path(os.fsdecode(staging.staging_path(os.fsencode(target))))
+    theirs.mkdir(mode=0o777)
+    theirs.chmod(0o777)
+    copy(source, target)
+    assert target.read_text() == "secret"
+    assert os.listdir(theirs) == []  # noqa: PTH208 - names
+    theirs.rmdir()
+    theirs.symlink_to(tmp_path)
+    copy(source, target)
+    assert theirs.is_symlink()
+
+
+def test_totals_are_told_where_asked(tree, tmp_path):
+    said = Said()
+    copy(tree, tmp_path / "copy", recursive=True, total=True, said=said)
+    assert {"event": "total", "files": 5, "bytes": 1_100_019} in said.events
