@@ -62,10 +62,15 @@ def _receive_volume(args: Mapping[str, Any], source: BinaryIO, session: Session)
     return consume(args, source, session)
 
 
-<<<<<<< HEAD
-PRODUCERS: Dict[str, End] = {"changes": _send_changes, "image": _send_images, "volume": _send_volume}
-CONSUMERS: Dict[str, End] = {"changes": _receive_changes, "image": _load_images, "volume": _receive_volume}
-=======
-PRODUCERS: Dict[str, End] = {"image": _send_images, "tree": _send_tree, "volume": _send_volume}
-CONSUMERS: Dict[str, End] = {"image": _load_images, "tree": _receive_tree, "volume": _receive_volume}
->>>>>>> 38ca092 (scp: files and folders from, to and between machines)
+PRODUCERS: Dict[str, End] = {
+    "changes": _send_changes,
+    "image": _send_images,
+    "tree": _send_tree,
+    "volume": _send_volume,
+}
+CONSUMERS: Dict[str, End] = {
+    "changes": _receive_changes,
+    "image": _load_images,
+    "tree": _receive_tree,
+    "volume": _receive_volume,
+}

@@ -8,7 +8,6 @@ from machinectl_agent.problems import Problem
 from machinectl_agent.session import Session
 
 
-<<<<<<< HEAD
 def _list(args: Mapping[str, Any], session: Session) -> Dict[str, Any]:
     from machinectl_agent.files.sync.listing import list_entries  # noqa: PLC0415 - the others need none of it
 
@@ -33,21 +32,19 @@ def _settle(args: Mapping[str, Any], session: Session) -> Dict[str, Any]:
     return settle(args, session)
 
 
-OPS: Dict[str, Callable[[Mapping[str, Any], Session], Dict[str, Any]]] = {
-    "digests": _digest,
-    "listing": _list,
-    "prepare": _prepare,
-    "settle": _settle,
-}
-=======
 def _partial(args: Mapping[str, Any], _session: Session) -> Dict[str, Any]:
     from machinectl_agent.files.tree.partial import list_partial  # noqa: PLC0415 - the others need none of it
 
     return list_partial(args)
 
 
-OPS: Dict[str, Callable[[Mapping[str, Any], Session], Dict[str, Any]]] = {"partial": _partial}
->>>>>>> 38ca092 (scp: files and folders from, to and between machines)
+OPS: Dict[str, Callable[[Mapping[str, Any], Session], Dict[str, Any]]] = {
+    "digests": _digest,
+    "listing": _list,
+    "partial": _partial,
+    "prepare": _prepare,
+    "settle": _settle,
+}
 
 
 def run_op(session: Session, args: Mapping[str, Any]) -> Dict[str, Any]:
