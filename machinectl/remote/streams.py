@@ -52,7 +52,11 @@ class AgentStream:
 
     def order(self, message: Mapping[str, Any]) -> None:
         """What the agent is to do next."""
-        self._channel.write(wire.encode(message), self._clock.left())
+        try:
+            self._channel.write(wire.encode(message), self._clock.left())
+        except InputClosed:
+            self.result()  # it has said why
+            raise
 
     def receive_into(self, view: memoryview) -> int:
         """0 at the end of stdout."""
