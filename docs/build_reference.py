@@ -15,7 +15,7 @@ from pathlib import Path
 
 PAGE = Path(__file__).with_name("reference.md")
 INVENTORY = Path(__file__).with_name("inventory.md")
-KINDS = {"flag": "true or false", "network": "true or map"}
+KINDS = {"flag": "true or false", "network": "true or map", "volumes": "list or map"}
 MARK = "<!-- settings: made by `make docs` from machinectl/inventory/keys.py -->\n"
 
 HEAD = """# Reference

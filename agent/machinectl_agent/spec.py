@@ -140,6 +140,8 @@ class HostSpec:
     back to what it was."""
     packages: Tuple[str, ...] = ()
     """Packages of the distribution that are there besides the engine's."""
+    volumes: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    """Name → driver, options, labels. None is ever removed. Options may have passwords (CIFS)."""
     registry_cas: Mapping[str, str] = field(default_factory=dict)
     """HOST:PORT of a registry → PEM of the CA that signs its certificate."""
 
@@ -248,6 +250,8 @@ class Spec:
             document["engine"]["cluster"]["key"] = "(secret)"
         if self.network:
             document["network"]["key"] = "(secret)"
+        for one in document["host"]["volumes"].values():
+            one["options"] = dict.fromkeys(one["options"], "(hidden)")
         for one in document["files"]:
             one["content"] = None
         return document

@@ -66,6 +66,10 @@ def _settings(machine: Machine) -> tuple[dict[str, Any], list[str]]:
     if machine.images:
         settings["images"] = [_image(one) for one in machine.images]
     settings.update(_host(machine))
+    volumes, hidden = _volumes(machine)
+    if volumes:
+        settings["volumes"] = volumes
+    notes.extend(hidden)
     if machine.network.get("state") in ("joining", "member"):
         advertise = machine.network.get("vtep")
         settings["network"] = {"advertise": advertise} if advertise else True
@@ -89,6 +93,15 @@ def _image(entry: Mapping[str, Any]) -> Any:
     found = {"name": entry["name"], "file": entry["file"], "from": entry["machine"]}
     written = {key: value for key, value in found.items() if value}
     return written["name"] if set(written) == {"name"} else written
+
+
+def _volumes(machine: Machine) -> tuple[dict[str, Any], list[str]]:
+    """One whose options have a password is left out whole: it would be another volume without."""
+    wanted = machine.host.get("volumes") or {}
+    secret = [name for name, one in wanted.items() if "pass" in str(one.get("options", "")).lower()]
+    notes = [f"volumes has {name}; its options may be secret and are not written here" for name in secret]
+    shown = {name: one for name, one in wanted.items() if name not in secret}
+    return {name: {key: part for key, part in one.items() if part} for name, one in shown.items()}, notes
 
 
 def _without_secrets(options: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:

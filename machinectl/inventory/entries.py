@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
+from typing import Any
 
 MACHINE = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9\-.]*")
 """As the store's rule for names."""
@@ -15,6 +16,11 @@ REGISTRY = re.compile(r"(\[[0-9a-fA-F:.]+\]|[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9
 """As the agent's phase files."""
 SYSCTL = re.compile(r"[a-z0-9_]+([./][A-Za-z0-9_.:@-]+)+")
 """As the agent's phase sysctl."""
+
+VOLUME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]*")
+"""Docker's rule."""
+_OF_A_VOLUME = {"driver": "driver", "options": "options", "driver-opts": "options", "labels": "labels"}
+"""What may be said of one; `driver_opts` is docker compose's word."""
 
 
 class WrongError(ValueError):
@@ -63,3 +69,32 @@ def check_key(setting: str, name: str) -> None:
     if setting == "engine-env" and not name.isidentifier():
         # the value may be a password: only the name is shown
         raise WrongError(f"{name!r} is no name of a variable")
+
+
+def check_volume(name: str, value: Any) -> dict[str, Any]:
+    """One volume: driver, options, labels. Options may have passwords: no value is shown. Raises `WrongError`."""
+    if not VOLUME.fullmatch(name):
+        raise WrongError(f"{name!r} is no name of a volume", "folders need no setting, Docker makes them")
+    if not isinstance(value, (dict, type(None))):
+        raise WrongError(f"{name}: a mapping is wanted", f"write {name}: {{driver: local}}")
+    found: dict[str, Any] = {"driver": "local", "options": {}, "labels": {}}
+    for written, one in (value or {}).items():
+        key = _OF_A_VOLUME.get(str(written).replace("_", "-"))
+        if key is None:
+            raise WrongError(
+                f"{name}: a volume has no {str(written)!r}", "there are driver, options and labels"
+            )
+        if key == "driver":
+            if not isinstance(one, str) or not one:
+                raise WrongError(f"{name}: driver: a text is wanted")
+            found[key] = one
+            continue
+        if not isinstance(one, (dict, type(None))):
+            raise WrongError(f"{name}: {written}: a mapping is wanted")
+        for entry, text in (one or {}).items():
+            if isinstance(text, (dict, list)):
+                raise WrongError(f"{name}: {written}: {entry}: a text is wanted")
+            found[key][str(entry)] = (
+                str(text).lower() if isinstance(text, bool) else "" if text is None else str(text)
+            )
+    return found

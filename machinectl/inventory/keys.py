@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from machinectl.errors import InventoryError
-from machinectl.inventory.entries import WrongError, check_entry, check_host, check_key
+from machinectl.inventory.entries import WrongError, check_entry, check_host, check_key, check_volume
 from machinectl_agent.spec import OURS, TABLE, Option, OptionError, parse_value
 
 FLAG, NUMBER, TEXT, LIST, MAP = "flag", "number", "text", "list", "map"
@@ -33,7 +33,7 @@ class Key:
     @property
     def merges(self) -> bool:
         """A stronger group's map adds to a weaker one's; all other kinds replace."""
-        return self.kind == MAP
+        return self.kind in (MAP, "volumes")
 
     def check(self, value: Any, place: str) -> Any:
         """The value in its kind. Raises `InventoryError`."""
@@ -139,6 +139,15 @@ def _network(_key: Key, value: Any) -> Any:
     return value if isinstance(value, dict) else _flag(_key, value)
 
 
+def _volumes(_key: Key, value: Any) -> dict[str, dict[str, Any]]:
+    """Name → driver, options, labels; a list of names is enough."""
+    if isinstance(value, list):
+        value = dict.fromkeys(value) if all(isinstance(one, (str, int)) for one in value) else None
+    if not isinstance(value, dict):
+        raise WrongError("a list of names or a mapping is wanted", "write volumes: [NAME, …]")
+    return {str(name): check_volume(str(name), one) for name, one in value.items()}
+
+
 _CHECKS: dict[str, Callable[[Key, Any], Any]] = {
     FLAG: _flag,
     NUMBER: _number,
@@ -146,6 +155,7 @@ _CHECKS: dict[str, Callable[[Key, Any], Any]] = {
     LIST: _list,
     MAP: _map,
     "network": _network,
+    "volumes": _volumes,
 }
 
 OWN = (
@@ -183,6 +193,11 @@ OWN = (
     ),
     Key(
         "network", "network", "a member of machinectl's networks: true, or {advertise: ADDRESS or INTERFACE}"
+    ),
+    Key(
+        "volumes",
+        "volumes",
+        "volumes that are there: a list of names, or NAME → {driver, options, labels}; none is ever removed",
     ),
     Key("etcd", FLAG, "a member of the etcd cluster (default: is the host in a group `etcd`?)"),
     Key("context", FLAG, "keep a `docker context` entry for it"),

@@ -53,7 +53,8 @@ def engine_wishes(settings: Settings, folders: Sequence[Path]) -> dict[str, Any]
 
 
 def host_wishes(settings: Settings, name: str, folders: Sequence[Path]) -> dict[str, Any]:
-    """os, hostname, sysctl, packages, registry_cas; only what is wanted. A CA may be the name of a machine yet."""
+    """os, hostname, sysctl, packages, volumes, registry_cas; only what is wanted. A CA may be the name of a
+    machine yet."""
     found: dict[str, Any] = {}
     if "os" in settings:
         found["os"] = settings["os"][0]
@@ -63,6 +64,8 @@ def host_wishes(settings: Settings, name: str, folders: Sequence[Path]) -> dict[
         found["sysctl"] = dict(settings["sysctl"][0])
     if settings.get("packages", ([], None))[0]:
         found["packages"] = tuple(settings["packages"][0])
+    if settings.get("volumes", ({}, None))[0]:
+        found["volumes"] = dict(settings["volumes"][0])
     if settings.get("registry-cas", ({}, None))[0]:
         found["registry_cas"] = registry_cas(
             settings["registry-cas"][0], folders, settings["registry-cas"][1]

@@ -55,7 +55,7 @@ class Wish:
     """As `Machine.engine`: options, env, version, mirror, packages, adopt."""
     engine_port: int = 2376
     host: Mapping[str, Any] = field(default_factory=dict)
-    """os, hostname, sysctl, packages, registry_cas."""
+    """os, hostname, sysctl, packages, volumes, registry_cas."""
     tls_san: tuple[str, ...] = ()
     files: tuple[FileWish, ...] = ()
     images: tuple[ImageWish, ...] = ()

@@ -10,9 +10,9 @@ from machinectl.actions.volume.names import VolumeName, parse_volume
 from machinectl.cli.volume import human, render_table
 from machinectl.errors import UsageError
 from machinectl_agent.problems import Problem
-from machinectl_agent.volumes.ops import differs
 from machinectl_agent.volumes.place import Place, bound_folder, check_name, check_replaceable
 from machinectl_agent.volumes.users import find_users
+from machinectl_agent.volumes.wish import differs
 
 
 def test_names():

@@ -19,6 +19,7 @@ from machinectl_agent.phases.packages import PackagesPhase
 from machinectl_agent.phases.sysctl import SysctlPhase
 from machinectl_agent.phases.system import SystemPhase
 from machinectl_agent.phases.tls import TlsPhase
+from machinectl_agent.phases.volumes import VolumesPhase
 
 PHASES: Tuple[Phase, ...] = (
     SystemPhase(),
@@ -34,6 +35,7 @@ PHASES: Tuple[Phase, ...] = (
     ClusterStoreGonePhase(),
     EngineServicePhase(),
     NetworkGonePhase(),
+    VolumesPhase(),
     ContainersPhase(),
     AgentPhase(),
     ImagesPhase(),

@@ -13,9 +13,9 @@ from machinectl_agent.shares import checks, nfs, sftp, sshfs
 from machinectl_agent.shares.naming import LABEL, LABEL_FROM, check_folder, check_share, home
 from machinectl_agent.shares.record import Client, Record, read_record, write_record
 from machinectl_agent.volumes import docker
-from machinectl_agent.volumes.ops import differs
 from machinectl_agent.volumes.place import find_place, is_path, reachable
 from machinectl_agent.volumes.users import users_of
+from machinectl_agent.volumes.wish import differs
 
 if TYPE_CHECKING:
     from machinectl_agent.session import Session

@@ -24,6 +24,7 @@ from machinectl_agent.volumes.place import (
 from machinectl_agent.volumes.staging import MARK
 from machinectl_agent.volumes.tree import digest_tree
 from machinectl_agent.volumes.users import User, find_users, users_of
+from machinectl_agent.volumes.wish import differs
 
 if TYPE_CHECKING:
     from machinectl_agent.session import Session
@@ -113,21 +114,6 @@ def _create(_session: Session, args: Mapping[str, Any]) -> Dict[str, Any]:
             hint="name another one, or `machinectl volume rm` this one first",
         )
     return {"created": False}
-
-
-def differs(
-    volume: Mapping[str, Any], driver: str, options: Mapping[str, str], labels: Mapping[str, str]
-) -> str:
-    """Pure: what of a volume is not as wished, for people; empty where all is. Values may be secrets."""
-    if str(volume.get("Driver")) != driver:
-        return f"the driver {volume.get('Driver')}"
-    have = volume.get("Options") or {}
-    names = sorted(name for name in {*have, *options} if have.get(name) != options.get(name))
-    if names:
-        return f"another value of the option {names[0]}" if names[0] in have else f"no option {names[0]}"
-    have = volume.get("Labels") or {}
-    names = sorted(name for name, value in labels.items() if have.get(name) != value)
-    return f"another label {names[0]}" if names else ""
 
 
 def _remove(_session: Session, args: Mapping[str, Any]) -> Dict[str, Any]:

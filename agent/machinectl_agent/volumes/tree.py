@@ -121,7 +121,7 @@ def extracting(folder: str, log: Callable[[str], None]) -> Iterator[Callable[[me
                 while part:
                     part = part[pipe.write(part) :]
             except OSError:
-                raise _not_extracted(folder, tar) from None
+                raise _not_extracted(tar) from None
 
         yield write
         try:
@@ -129,22 +129,23 @@ def extracting(folder: str, log: Callable[[str], None]) -> Iterator[Callable[[me
         except OSError:
             pass  # its status says why
         if tar.wait():
-            raise _not_extracted(folder, tar)
+            raise _not_extracted(tar)
         for line in tar.lines:
             log(f"warning: {line}")
 
 
-def _not_extracted(folder: str, tar: _Tar) -> Problem:
+def _not_extracted(tar: _Tar) -> Problem:
     tar.wait()
     why = tar.last()
-    if "No space left" in why or "Disk quota" in why:
+    # a write of which only the first bytes had room is all that tar tells of some full disks
+    if any(words in why for words in ("No space left", "Disk quota", "Wrote only")):
         return Problem(
             "disk-full",
-            "the machine's disk is full",
+            "the contents could not be written: no space left on the machine",
             why=why,
             hint="make room there (`df -h` and `df -i` say where), then run the same command again",
         )
-    return Problem("tar-failed", f"{folder} could not be written", why=why)
+    return Problem("tar-failed", "the contents could not be written", why=why)
 
 
 def digest_tree(folder: str, beat: Beat = lambda: None) -> Digest:

@@ -48,6 +48,11 @@ def sweep(say: Callable[[str], None], folder: str = FOLDER) -> None:
                 for one in troubles:
                     say(one)
             forget(path)
+    for path in Path(folder).glob("container-*.lock"):
+        guard = record.lock(path)
+        if guard is not None:  # of a keeper that was killed
+            path.unlink(missing_ok=True)
+            guard.close()
 
 
 def forget(path: Path) -> None:

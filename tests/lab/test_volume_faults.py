@@ -1,0 +1,191 @@
+"""Whatever dies while a volume is copied: its containers run again, nothing is lost, and the same command finishes."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+
+import pytest
+
+from tests.lab.network_cluster import until
+from tests.lab.test_network_faults import host_link
+from tests.lab.test_volume import Shop, clean, data, lines, shop  # noqa: F401 - fixtures
+
+pytestmark = [pytest.mark.lab, pytest.mark.timeout(300)]
+
+
+@pytest.fixture
+def store_of(shop: Shop):  # noqa: F811
+    """A volume of 100 MB beside a database that writes all the time."""
+    one = next(iter(shop.hosts))
+    shop.volume("create", f"{one}:db")
+    shop.hosts[one].run(f"head -c 100000000 /dev/urandom > {data('db')}/m")
+    shop.writer(one, "db", more="--restart unless-stopped")
+    return one
+
+
+def stuck(shop, name, *words, held="paused"):  # noqa: F811
+    """A backup that stands still in the middle: nobody reads what it writes."""
+    process = shop.controller.start(
+        "volume", "backup", *words, "--compress", "none", f"{name}:db", "-", errors="replace"
+    )
+    until(lambda: shop.state(name, "writer") == held)
+    return process
+
+
+def holders(shop, name, verb):  # noqa: F811
+    """Process ids of the agent's side (`carry`) or of the keeper (`hold`)."""
+    found = shop.hosts[name].run(
+        f"pgrep -f '^[^ ]*python[^ ]* -I /opt/machinectl/agent/[0-9a-f]* {verb}$'", check=False
+    )
+    return found.stdout.split()
+
+
+def runs(shop, name):  # noqa: F811
+    return shop.state(name, "writer") == "running"
+
+
+def ends(process):
+    _, err = process.communicate(timeout=60)
+    return process.returncode, err
+
+
+def test_the_controller_is_killed_in_a_backup(shop, store_of, tmp_path):  # noqa: F811
+    process = stuck(shop, store_of)
+    process.kill()
+    until(lambda: runs(shop, store_of), 10.0)
+    until(lambda: not holders(shop, store_of, "(carry|hold)"), 10.0)
+    process.communicate()
+    shop.volume("backup", "--compress", "none", f"{store_of}:db", tmp_path / "db.tar")
+    first, last = lines(tmp_path / "db.tar", tmp_path / "unpacked")
+    assert first - last in (0, 1)
+
+
+def test_the_agent_is_killed_in_a_backup(shop, store_of):  # noqa: F811
+    process = stuck(shop, store_of)
+    shop.hosts[store_of].run(f"kill -9 {' '.join(holders(shop, store_of, 'carry'))}")
+    until(lambda: runs(shop, store_of), 10.0)
+    status, err = ends(process)
+    assert status == 1
+    assert f"error: {store_of}: " in err
+
+
+def test_the_keeper_is_killed_in_a_backup(shop, store_of):  # noqa: F811
+    """Its record is found by the agent's daemon; the copy itself notices that nobody held the containers any more."""
+    process = stuck(shop, store_of)
+    shop.hosts[store_of].run(f"kill -9 {' '.join(holders(shop, store_of, 'hold'))}")
+    until(lambda: runs(shop, store_of), 15.0)
+    process.stdout.read()
+    status, err = ends(process)
+    assert status == 1
+    assert "the copy is not of one moment" in err
+    assert "was killed" in err
+
+
+def test_everything_is_killed_in_a_backup(shop, store_of):  # noqa: F811
+    """Nobody is left but the record and the daemon."""
+    process = stuck(shop, store_of, "--stop", held="exited")
+    process.kill()
+    shop.hosts[store_of].run(f"kill -9 {' '.join(holders(shop, store_of, '(carry|hold)'))}", check=False)
+    until(lambda: runs(shop, store_of), 15.0)
+    process.communicate()
+
+
+def test_the_next_run_lets_containers_go_on(shop, store_of):  # noqa: F811
+    """Without a daemon."""
+    host = shop.hosts[store_of]
+    host.run("systemctl stop machinectl-agent")
+    try:
+        process = stuck(shop, store_of)
+        host.run(f"kill -9 {' '.join(holders(shop, store_of, '(carry|hold)'))}")
+        process.communicate(timeout=60)
+        assert shop.state(store_of, "writer") == "paused"
+        shop.volume("ls", store_of)
+        assert runs(shop, store_of)
+    finally:
+        host.run("systemctl start machinectl-agent")
+
+
+def test_a_power_cut_in_a_backup(shop, store_of, lab):  # noqa: F811
+    """`unless-stopped`: Docker itself would leave it stopped for ever."""
+    process = stuck(shop, store_of, "--stop", held="exited")
+    lab.host(store_of).power_cut()
+    process.kill()
+    process.communicate()
+    lab.start(store_of)
+    until(lambda: runs(shop, store_of), 60.0)
+
+
+def test_the_connection_is_cut_in_a_backup(shop, store_of, tmp_path):  # noqa: F811
+    """No byte moves and no end comes: the containers don't wait for TCP to give up."""
+    process = stuck(shop, store_of, "--stall", "4")
+    link = host_link(shop.hosts[store_of])
+    subprocess.run(["ip", "link", "set", link, "down"], check=True)
+    try:
+        until(lambda: runs(shop, store_of), 15.0)
+    finally:
+        subprocess.run(["ip", "link", "set", link, "up"], check=True)
+    process.stdout.read()
+    status, err = ends(process)
+    assert (status, "nothing was copied for 4 s" in err) == (1, True), err
+    until(lambda: shop.volume("backup", f"{store_of}:db", tmp_path / "b", check=False).returncode == 0)
+
+
+def test_a_container_that_comes_meanwhile_is_noticed(shop, store_of):  # noqa: F811
+    process = stuck(shop, store_of)
+    shop.docker(store_of, "run -d --name late -v db:/data busybox sleep infinity")
+    process.stdout.read()
+    status, err = ends(process)
+    assert (status, "container late was started while the copy was made" in err) == (1, True), err
+    assert runs(shop, store_of)
+
+
+def test_ctrl_c_leaves_no_file(shop, store_of, tmp_path):  # noqa: F811
+    process = shop.controller.start("volume", "backup", f"{store_of}:db", tmp_path / "db.tar")
+    until(lambda: shop.state(store_of, "writer") == "paused")
+    process.send_signal(signal.SIGINT)
+    assert ends(process)[0] in (0, 130)
+    until(lambda: runs(shop, store_of), 10.0)
+    assert [one.name for one in tmp_path.iterdir()] in ([], ["db.tar"])
+
+
+def test_the_controller_is_killed_in_a_migrate(shop, store_of):  # noqa: F811
+    one, two = shop.hosts
+    shop.docker(one, "rm -f writer")
+    wanted = shop.listing(one, data("db"))
+    process = shop.controller.start("volume", "migrate", f"{one}:db", two)
+    until(lambda: any("staging" in name for name in shop.volumes(two)), pause=0.01)
+    process.kill()
+    process.communicate()
+    assert shop.listing(one, data("db")) == wanted
+    until(lambda: not holders(shop, one, "carry") and not holders(shop, two, "carry"), 30.0)
+    said = shop.volume("migrate", f"{one}:db", two)
+    assert (shop.volumes(one), shop.volumes(two)) == ([], ["db"]), said.stderr
+    assert shop.listing(two, data("db")) == wanted
+
+
+def test_a_migrate_that_was_cut_off_before_the_source_went(shop, store_of):  # noqa: F811
+    one, two = shop.hosts
+    shop.docker(one, "rm -f writer")
+    shop.volume("clone", f"{one}:db", two)
+    said = shop.volume("migrate", f"{one}:db", two)
+    assert "an earlier run was cut off" in said.stderr
+    assert (shop.volumes(one), shop.volumes(two)) == ([], ["db"])
+    # one that is another is never taken for it
+    shop.volume("clone", f"{two}:db", one)
+    shop.hosts[two].run(f"touch -d yesterday {data('db')}/m")
+    assert "not empty" in shop.volume("migrate", f"{one}:db", two, check=False).stderr
+    assert shop.volumes(one) == ["db"]
+
+
+def test_the_destination_dies_in_a_migrate(shop, store_of):  # noqa: F811
+    one, two = shop.hosts
+    shop.docker(one, "rm -f writer")
+    process = shop.controller.start("volume", "migrate", f"{one}:db", two)
+    until(lambda: holders(shop, two, "carry"), pause=0.01)
+    shop.hosts[two].run(f"kill -9 {' '.join(holders(shop, two, 'carry'))}", check=False)
+    status, err = ends(process)
+    assert status == 1, err
+    assert shop.volumes(one) == ["db"]
+    shop.volume("migrate", f"{one}:db", two)
+    assert (shop.volumes(one), shop.volumes(two)) == ([], ["db"])
