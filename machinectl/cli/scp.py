@@ -12,6 +12,7 @@ EXAMPLES = """examples:
   machinectl scp -r html 'web*:/srv/www'              # to many machines at once
   machinectl scp root@web1:/etc/hosts .
   machinectl scp -a db1:/srv/data db2:/srv/           # directly from machine to machine
+  machinectl scp -d -r site/ web1:/srv/www            # only what changed, by rsync
   machinectl scp --resume disk.img db1:/var/tmp/      # goes on where it broke off
   machinectl scp 'web1:/var/log/nginx/*.log' web2:conf .
 
@@ -35,6 +36,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "-a", "--archive", action="store_true",
         help="-r -p, and keep links, hard links, holes, FIFOs; as root owners (by name) and devices",
     )  # fmt: skip
+    add(
+        "-d", "--delta", action="store_true",
+        help="by rsync: of files that are there already only what changed travels; keeps times and modes",
+    )  # fmt: skip
     add("-C", "--compress", action="store_true", help="compress what goes over the network")
     add("-q", "--quiet", action="store_true", dest="silent", help="no progress")
     add("--checksum", action="store_true", help="read every file again at its end and compare SHA-256")
@@ -50,10 +55,13 @@ def run(args: argparse.Namespace) -> int:
         raise UsageError("a destination is missing", hint="machinectl scp SOURCE… DESTINATION")
     from machinectl.actions.copy import How, copy  # noqa: PLC0415 - --help must not wait for it
     from machinectl.actions.copy_words import parse_rate, parse_spot  # noqa: PLC0415
+    from machinectl.actions.delta import copy_delta  # noqa: PLC0415
     from machinectl.actions.fleet import raise_failures  # noqa: PLC0415
     from machinectl.cli.copy_progress import copy_reports, wants_bars  # noqa: PLC0415
     from machinectl.store.store import Store  # noqa: PLC0415
 
+    if args.delta and (args.resume or args.relay):
+        raise UsageError("--delta does not go with --resume or --relay", why="rsync does it its own way")
     store = Store(args.storage_path)
     quiet = args.quiet or args.silent
     names = store.names()
@@ -70,11 +78,12 @@ def run(args: argparse.Namespace) -> int:
         total=wants_bars(quiet=quiet),
     )
     become = ask_become(args)
+    words = {"become": become, "parallel": args.parallel}
     with copy_reports(quiet=quiet) as reporter:
-        outcomes = copy(
-            store, sources, destination, how, become=become, reporter=reporter, parallel=args.parallel
-        )
-    raise_failures(outcomes)
+        if args.delta:
+            raise_failures(copy_delta(store, sources, destination, how, reporter=reporter, **words))
+        else:
+            raise_failures(copy(store, sources, destination, how, reporter=reporter, **words))
     return 0
 
 

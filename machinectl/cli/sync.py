@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 from machinectl.cli.become_flag import add_become_flag, ask_become
 from machinectl.cli.words import seconds
-from machinectl.errors import UsageError
 
 if TYPE_CHECKING:
     from machinectl.actions.fleet import Outcome
@@ -52,7 +51,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "-a", "--archive", action="store_true", help="keep owners, groups, hard links and devices, too"
     )
     parser.add_argument("-C", "--compress", action="store_true", help="compress what travels")
-    parser.add_argument("--limit-rate", default="", metavar="RATE", help="bytes per second: 500k, 10M")
+    parser.add_argument("--limit-rate", default="", metavar="RATE", help="bytes per second: 500K, 10M")
     parser.add_argument("--way", choices=("auto", "rsync", "agent"), default="auto", help="default: auto")
     parser.add_argument("--parallel", type=_count, default=16, metavar="N", help="machines at once (16)")
     parser.add_argument("--timeout", default="", metavar="SECONDS", help="for each machine (default 6 hours)")
@@ -131,14 +130,10 @@ def shown(path: str) -> str:
 
 
 def rate(text: str) -> int:
-    """`500k`, `10M`, `1G`, plain bytes. Raises UsageError."""
-    if not text:
-        return 0
-    factor = {"k": 1000, "m": 1000**2, "g": 1000**3}.get(text[-1].lower(), 1)
-    digits = text if factor == 1 else text[:-1]
-    if not digits.isdigit() or int(digits) == 0:
-        raise UsageError(f"--limit-rate {text}: bytes per second are wanted", hint="500k, 10M, 1G")
-    return int(digits) * factor
+    """A --limit-rate value; empty: no limit. Raises UsageError."""
+    from machinectl.actions.copy_words import parse_rate  # noqa: PLC0415 - as in run
+
+    return parse_rate(text) if text else 0
 
 
 def _count(text: str) -> int:

@@ -30,6 +30,8 @@ class Wish:
     """Bytes per second; 0: as fast as it goes."""
     exclude: tuple[str, ...] = ()
     recursive: bool = True
+    follow: bool = False
+    """Symbolic links mean what they lead to."""
 
 
 def render_rsync(
@@ -44,7 +46,7 @@ def render_rsync(
     """Pure. `ssh` is what `openssh.ssh_command` gives; `push`: `target` is the machine's path and `sources` are
     local ones, else the other way round. `there`: the machine's rsync (`render_as`)."""
     options = ["--recursive"] if wish.recursive else []
-    options += ["--links", "--perms", "--times"]
+    options += ["--copy-links" if wish.follow else "--links", "--perms", "--times"]
     if wish.archive:
         options += ["--owner", "--group", "--devices", "--specials", "--hard-links", "--sparse"]
     # names go to the other side by the protocol, past its shell

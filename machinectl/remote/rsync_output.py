@@ -48,10 +48,24 @@ class Counted:
     deleted: int
 
 
-def progress(line: str) -> str:
-    """What a line of --info=progress2 says, in short; empty for another line."""
+@dataclass(frozen=True)
+class Progress:
+    """How far it is."""
+
+    done: int
+    """Bytes of files, looked at or sent."""
+    percent: int
+    rate: str
+    """As rsync writes it: 1.23MB/s."""
+
+    def __str__(self) -> str:
+        return f"{self.percent}% {self.rate}"
+
+
+def parse_progress(line: str) -> Progress | None:
+    """A line of --info=progress2; None for another one."""
     found = _PROGRESS.match(line)
-    return f"{found[2]}% {found[3]}" if found else ""
+    return Progress(int(found[1].replace(",", "")), int(found[2]), found[3]) if found else None
 
 
 def parse_change(line: str) -> Change | None:

@@ -11,11 +11,11 @@ import pytest
 
 from machinectl.actions.sync.places import Place, Route, parse_place, plan_route
 from machinectl.actions.sync.result import Synced, size, summary
-from machinectl.cli.sync import rate, shown
+from machinectl.cli.sync import shown
 from machinectl.errors import MachineNotFound, UsageError
 from machinectl.remote.openssh import render_ssh
 from machinectl.remote.rsync import Wish, quoted, render_as, render_rsync
-from machinectl.remote.rsync_output import Change, parse_change, parse_stats, progress
+from machinectl.remote.rsync_output import Change, Progress, parse_change, parse_progress, parse_stats
 from machinectl.remote.sshconfig import Settings
 
 NAMES = ["db1", "web1", "web2", "web3"]
@@ -168,11 +168,10 @@ def test_a_change(line, change):
 
 
 def test_progress():
-    assert (
-        progress("      1,238,099 100%  146.38kB/s    0:00:08 (xfr#5, to-chk=169/396)") == "100% 146.38kB/s"
-    )
-    assert progress("         12 3%    1.00MB/s    0:00:08  ") == "3% 1.00MB/s"
-    assert progress("Number of files: 3") == ""
+    line = "      1,238,099 100%  146.38kB/s    0:00:08 (xfr#5, to-chk=169/396)"
+    assert parse_progress(line) == Progress(1238099, 100, "146.38kB/s")
+    assert str(parse_progress("         12 3%    1.00MB/s    0:00:08  ")) == "3% 1.00MB/s"
+    assert parse_progress("Number of files: 3") is None
 
 
 def test_the_summary():
@@ -188,9 +187,5 @@ def test_the_summary():
     ]
 
 
-def test_words_of_the_command_line():
-    assert [rate(one) for one in ("", "500k", "10M", "7")] == [0, 500_000, 10_000_000, 7]
-    for bad in ("0", "fast", "-1", "k"):
-        with pytest.raises(UsageError):
-            rate(bad)
+def test_a_name_is_one_line():
     assert shown("a\nb é") == "a\\nb é"

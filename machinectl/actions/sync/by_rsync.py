@@ -11,18 +11,26 @@ import shutil
 import signal
 import subprocess
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from machinectl.actions.sync.result import Synced
-from machinectl.errors import ConnectionFailed, RemoteFailed
+from machinectl.errors import ConnectionFailed, RemoteFailed, UsageError
 from machinectl.model import Machine
 from machinectl.remote.connection import Connection
 from machinectl.remote.deadline import Deadline
 from machinectl.remote.openssh import ssh_command
 from machinectl.remote.rsync import Wish, render_as, render_rsync
-from machinectl.remote.rsync_output import STATUS, VANISHED, parse_change, parse_stats, progress
+from machinectl.remote.rsync_output import (
+    STATUS,
+    VANISHED,
+    Progress,
+    parse_change,
+    parse_progress,
+    parse_stats,
+)
 from machinectl.store.store import Store
 
 PROBE_DEADLINE = 15.0
@@ -35,6 +43,24 @@ _PROBE = (
 )
 
 Running = Callable[[subprocess.Popen[bytes]], None]
+
+
+class Children:
+    """rsync's processes of one run, in many threads: all are ended when a person wants no more."""
+
+    def __init__(self) -> None:
+        self._started: list[subprocess.Popen[bytes]] = []
+        self._guard = threading.Lock()
+
+    def add(self, child: subprocess.Popen[bytes]) -> None:
+        with self._guard:
+            self._started.append(child)
+
+    def end(self) -> None:
+        with self._guard:
+            for child in self._started:
+                with contextlib.suppress(OSError):
+                    end(child)
 
 
 class SshRefused(ConnectionFailed):
@@ -90,7 +116,7 @@ def sync_by_rsync(
     push: bool,
     there: str = "",
     within: float,
-    report: Callable[[str], None],
+    report: Callable[[Progress], None],
     running: Running,
 ) -> Synced:
     """Raises `MachinectlError`, and `SshRefused` where only the system's ssh is not let in. `running` is told the
@@ -101,6 +127,11 @@ def sync_by_rsync(
     status, lines, words = _run(argv, within, report, running)
     if status not in (0, VANISHED):
         raise _failed(status, words)
+    for line in lines:
+        if line.startswith("skipping directory ") and not wish.recursive:
+            raise UsageError(
+                f"{line.removeprefix('skipping directory ')} is a folder", hint="-r copies folders"
+            )
     counted = parse_stats(lines, push=push)
     changes = tuple(change for line in lines if (change := parse_change(line))) if wish.dry_run else ()
     return Synced(
@@ -116,7 +147,7 @@ def sync_by_rsync(
 
 
 def _run(
-    argv: Sequence[str], within: float, report: Callable[[str], None], running: Running
+    argv: Sequence[str], within: float, report: Callable[[Progress], None], running: Running
 ) -> tuple[int, list[str], str]:
     """Exit status, stdout's lines without progress, stderr. In a session of its own: no prompt of ssh's, and a
     Ctrl-C is ours to deal with."""
@@ -147,6 +178,8 @@ def _run(
 
 def end(child: subprocess.Popen[bytes]) -> None:
     """rsync and its ssh; the other side cleans up by itself when the connection ends."""
+    if child.poll() is not None:
+        return  # its number may be another's by now
     with contextlib.suppress(ProcessLookupError):
         os.killpg(child.pid, signal.SIGTERM)
     try:
@@ -157,7 +190,7 @@ def end(child: subprocess.Popen[bytes]) -> None:
         child.wait()
 
 
-def _lines(child: subprocess.Popen[bytes], clock: Deadline, report: Callable[[str], None]) -> list[str]:
+def _lines(child: subprocess.Popen[bytes], clock: Deadline, report: Callable[[Progress], None]) -> list[str]:
     assert child.stdout
     found: list[str] = []
     left = b""
@@ -176,7 +209,7 @@ def _lines(child: subprocess.Popen[bytes], clock: Deadline, report: Callable[[st
             *whole, left = re.split(rb"[\r\n]", left + part)
             for raw in whole if part else [left]:
                 line = raw.decode("utf-8", "surrogateescape")
-                if now := progress(line):
+                if now := parse_progress(line):
                     report(now)
                 elif line:
                     found.append(line)

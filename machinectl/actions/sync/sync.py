@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
-import subprocess
-import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from machinectl.actions.fleet import PARALLEL, Outcome
 from machinectl.actions.interruptible import on_each_until_interrupted
 from machinectl.actions.sync.by_agent import Origin, sync_by_agent
-from machinectl.actions.sync.by_rsync import Fit, SshRefused, end, local_fit, probe, sync_by_rsync
+from machinectl.actions.sync.by_rsync import Children, Fit, SshRefused, local_fit, probe, sync_by_rsync
 from machinectl.actions.sync.ends import HereEnd, ThereEnd
 from machinectl.actions.sync.places import Route, home_path
 from machinectl.actions.sync.result import Synced
@@ -55,8 +52,7 @@ class Sync:
         self._say = say
         self._over = over
         self._unfit = local_fit() if way != "agent" else "--way agent was said"
-        self._children: set[subprocess.Popen[bytes]] = set()
-        self._guard = threading.Lock()
+        self._children = Children()
         source = route.source
         sources = [home_path(one) for one in route.sources] if source else route.sources
         self._origin = Origin(self._there(source) if source else HereEnd(), sources, wish)
@@ -66,7 +62,7 @@ class Sync:
         if not self._route.source:
             check_local(self._route.sources, self._route.target)
         names = self._route.machines or (self._route.source,)
-        return on_each_until_interrupted(names, self._one, stop=self._stop, parallel=parallel)
+        return on_each_until_interrupted(names, self._one, stop=self._children.end, parallel=parallel)
 
     def _one(self, name: str) -> Synced:
         try:
@@ -104,29 +100,18 @@ class Sync:
             return probe(connection, self._route.user or "root")
 
     def _by_rsync(self, machine: Machine, fit: Fit) -> Synced:
-        mine: list[subprocess.Popen[bytes]] = []
-
-        def running(child: subprocess.Popen[bytes]) -> None:
-            mine.append(child)
-            with self._guard:
-                self._children.add(child)
-
-        try:
-            return sync_by_rsync(
-                self._store,
-                machine,
-                self._route.sources,
-                self._route.target,
-                self._wish,
-                push=not self._route.source,
-                there=fit.there,
-                within=self._within,
-                report=lambda now: self._say(machine.name, now),
-                running=running,
-            )
-        finally:
-            with self._guard:
-                self._children.difference_update(mine)
+        return sync_by_rsync(
+            self._store,
+            machine,
+            self._route.sources,
+            self._route.target,
+            self._wish,
+            push=not self._route.source,
+            there=fit.there,
+            within=self._within,
+            report=lambda now: self._say(machine.name, str(now)),
+            running=self._children.add,
+        )
 
     def _by_agent(self, machine: Machine, why: str) -> Synced:
         if why:
@@ -145,12 +130,6 @@ class Sync:
 
     def _there(self, name: str) -> ThereEnd:
         return ThereEnd(self._store, name, self._become, self._route.user or "root")
-
-    def _stop(self) -> None:
-        with self._guard:
-            for child in self._children:
-                with contextlib.suppress(OSError):
-                    end(child)
 
 
 def check_local(sources: Sequence[str], target: str) -> None:
