@@ -73,9 +73,12 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _deploy(args: argparse.Namespace, store: Store) -> int:
+    from machinectl.actions.patterns import choose_names  # noqa: PLC0415
     from machinectl.actions.registry.deploy import deploy  # noqa: PLC0415 - --help must not wait for it
+    from machinectl.actions.registry.users import use_on  # noqa: PLC0415
 
     wishes = deploy_wishes(args)
+    users = choose_names(args.use_on, store.names()) if args.use_on else []
     become = ask_become(args)
     done = deploy(
         store, args.name, wishes, become=become, quiet=args.quiet, dry_run=args.dry_run,
@@ -84,12 +87,8 @@ def _deploy(args: argparse.Namespace, store: Store) -> int:
     if args.dry_run:
         print(done.plan)
         return 0
-    if args.use_on:
-        from machinectl.actions.patterns import choose_names  # noqa: PLC0415
-        from machinectl.actions.registry.users import use_on  # noqa: PLC0415
-
-        names = choose_names(args.use_on, store.names())
-        use_on(store, names, done.machine, done.registry, become=become, quiet=args.quiet)
+    if users:
+        use_on(store, users, done.machine, done.registry, become=become, quiet=args.quiet)
     print(done.url)
     return 0
 

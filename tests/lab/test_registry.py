@@ -6,6 +6,10 @@ import json
 
 import pytest
 
+from machinectl.remote import registry_client
+from machinectl.remote.registry_client import RegistryClient
+from tests.lab.registry_shop import PAIRS, clear, opened_shop, push
+
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(300)]
 
 CALM = "everything is as it should be"
@@ -14,44 +18,17 @@ PASSWORD = "correct horse"
 
 @pytest.fixture(scope="module")
 def shop(make_host, new_controller, busybox):
-    """Two machines, each with busybox; `shop.hosts` by name."""
-    controller = new_controller()
-    controller.hosts = {
-        name: make_host(name, suite) for name, suite in (("shelf1", "bookworm"), ("shelf2", "trixie"))
-    }
-    runs = [
-        controller.start("create", "--ip", host.ip, "--ssh-key", host.key, name)
-        for name, host in controller.hosts.items()
-    ]
-    for run in runs:
-        out, err = run.communicate(timeout=200)
-        assert run.returncode == 0, out + err
-    for name in controller.hosts:
-        controller.docker(name, "import", "-", "busybox:latest", stdin=busybox)
-    yield controller
-    for name in controller.hosts:
-        controller.run("rm", "-f", name)
+    with opened_shop(make_host, new_controller, busybox) as shop:
+        yield shop
 
 
-@pytest.fixture(params=[("shelf1", "shelf2"), ("shelf2", "shelf1")], ids=["bookworm", "trixie"])
+@pytest.fixture(params=PAIRS, ids=["bookworm", "trixie"])
 def pair(request, shop):
-    """The registry's machine, and the one that uses it."""
-    server, client = request.param
-    yield server, client
-    for row in json.loads(shop.run("registry", "ls", "--output", "json", check=False).stdout):
-        if row["machine"] == server:
-            shop.run("registry", "undeploy", "--purge-storage", f"{server}:{row['port']}")
-    shop.run("config", "unset", client, "insecure-registries", "registry-mirrors")
+    yield request.param
+    clear(shop)
 
 
-def push(shop, client, image, of="busybox", check=True):
-    shop.docker(client, "tag", of, image)
-    said = shop.docker(client, "push", image, check=check)
-    shop.docker(client, "rmi", image)
-    return said
-
-
-def test_plain_push_from_another_machine_and_pull_after_a_redeploy(shop, pair):
+def test_plain_push_from_another_machine_and_pull_after_a_redeploy(shop, pair, monkeypatch):
     server, client = pair
     host = shop.hosts[server]
     deploy = ("registry", "deploy", "--plain", "--via", "package", server)
@@ -71,6 +48,8 @@ def test_plain_push_from_another_machine_and_pull_after_a_redeploy(shop, pair):
     assert shop.run("registry", "tags", server).stdout.split() == [
         "REPOSITORY", "TAG", "app/box", "1", "other", "1",
     ]  # fmt: skip
+    monkeypatch.setattr(registry_client, "PAGE", 1)
+    assert RegistryClient(f"http://{place}").repositories() == ["app/box", "other"]
     shop.run("registry", "deploy", "--tls", server)
     shop.run(*deploy)
     assert shop.docker(client, "run", "--rm", f"{place}/app/box:1", "echo", "hello") == "hello"

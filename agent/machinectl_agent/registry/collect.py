@@ -71,6 +71,7 @@ def _run(work: Work, port: int) -> None:
         if time.monotonic() >= end:
             raise Problem("deadline", f"{unit} did not end within {DEADLINE / 3600:.0f} hours")
         time.sleep(PAUSE)
+    host.run("systemctl", "start", places.unit(port), deadline=60)
     if values.get("Result") != "success" or not begun:
         raise Problem(
             "registry-gc-failed",

@@ -187,7 +187,7 @@ class InstancePhase:
                 work.host.make_folder(str(parent), 0o755)
         work.host.make_folder(self._spec.place, 0o750)
         # what is inside first, the folder itself last: chown(1) goes up a tree, so one that was killed is seen
-        work.host.must("chown", "-R", account(work.host), place, deadline=CHOWN_DEADLINE)
+        work.host.must("chown", "-R", "-H", account(work.host), place, deadline=CHOWN_DEADLINE)
 
     def _enable(self, work: Work) -> None:
         work.host.must("systemctl", "daemon-reload", deadline=60)

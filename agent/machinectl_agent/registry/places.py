@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from typing import Any, Dict, Mapping, Tuple
+from urllib.parse import quote
 
 from machinectl_agent.host import Host
 from machinectl_agent.registry.spec import RegistrySpec
@@ -99,6 +100,15 @@ def _config(spec: RegistrySpec, *, offline: bool = False) -> str:
     if spec.upstream and not offline:
         config["proxy"] = {"remoteurl": spec.upstream}
         if spec.upstream_user:
+            # the two keys are used for upstreams that hand out tokens only; one that wants a password itself gets it
+            # from the URL, which the program writes into its log at the level `info`
             config["proxy"]["username"] = spec.upstream_user
             config["proxy"]["password"] = spec.upstream_password
+            config["proxy"]["remoteurl"] = _with_login(spec)
+            config["log"]["level"] = "warn"
     return json.dumps(config, indent=1, sort_keys=True) + "\n"
+
+
+def _with_login(spec: RegistrySpec) -> str:
+    scheme, between, rest = spec.upstream.partition("://")
+    return f"{scheme}{between}{quote(spec.upstream_user, safe='')}:{quote(spec.upstream_password, safe='')}@{rest}"

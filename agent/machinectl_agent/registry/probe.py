@@ -5,6 +5,7 @@ dockerd goes on to the next source where a mirror fails, and its error names tha
 
 from __future__ import annotations
 
+import base64
 import ipaddress
 import re
 import socket
@@ -152,6 +153,22 @@ def opener(url: str, target: Target, proxy: Mapping[str, str]) -> urllib.request
         urllib.request.HTTPSHandler(context=_context(target)),
         urllib.request.ProxyHandler(_for_url(url, proxy)),
     )
+
+
+def login_problem(target: Target, user: str, password: str, deadline: float = 10.0) -> str:
+    """Whether a registry takes this password itself; one that hands out tokens for it is asked by its own clients."""
+    token = base64.b64encode(f"{user}:{password}".encode()).decode()
+    request = urllib.request.Request(f"{target.urls[0]}/v2/", headers={"Authorization": f"Basic {token}"})  # noqa: S310 - http(s), checked by the controller
+    try:
+        with opener(target.urls[0], target, {}).open(request, timeout=deadline):
+            return ""
+    except urllib.error.HTTPError as error:
+        asked = error.headers.get("www-authenticate", "")
+        return (
+            "it takes another user or password" if error.code == 401 and asked[:5].lower() == "basic" else ""
+        )
+    except OSError as error:
+        return explain(getattr(error, "reason", error), target.urls[0])
 
 
 def judge(status: int, headers: Mapping[str, str], content: bytes, mirror: bool) -> str:

@@ -11,7 +11,7 @@ from machinectl_agent.problems import Problem
 from machinectl_agent.registry.collect import collect
 from machinectl_agent.registry.install import InstallPhase, way
 from machinectl_agent.registry.instance import InstancePhase
-from machinectl_agent.registry.probe import Target, check, probe
+from machinectl_agent.registry.probe import Target, check, login_problem, probe
 from machinectl_agent.registry.ready import wait_ready
 from machinectl_agent.registry.spec import RegistrySpec
 from machinectl_agent.runner import apply, make_plan, plan_event
@@ -61,12 +61,14 @@ def _check_upstream(spec: RegistrySpec) -> None:
     cas = (spec.ca,) if spec.ca else ()
     target = Target("upstream", spec.upstream, (spec.upstream.rstrip("/"),), cas=cas)
     why = probe([target], {})[0][1]
+    if not why and spec.upstream_user:
+        why = login_problem(target, spec.upstream_user, spec.upstream_password)
     if why:
         raise Problem(
             "registry-upstream",
             f"{spec.upstream}, which is to be mirrored, is of no use to this machine",
             why=why,
-            hint="look at the URL, and whether the machine reaches it",
+            hint="look at the URL and the login, and whether the machine reaches it",
         )
 
 
