@@ -27,7 +27,7 @@ EXAMPLES = """examples:
   machinectl image push --from web1 app:1.2,redis:7 'web*:!web1'
   machinectl image push --file images.tar app:1.2 all
   machinectl image load images.tar.zst all                   # everything that is in it
-  machinectl image save web1:app:1.2 web1:redis:7 images.tar
+  machinectl image save web1:app:1.2 web1:redis:7 images.tar     # .tar.gz, .tar.zst: compressed
   machinectl image pull nginx:1.27 'web*'
   machinectl image rm app:1.1 all
 

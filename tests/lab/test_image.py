@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
 from pathlib import Path
 
@@ -97,19 +96,19 @@ def test_an_image_that_is_not_there(shop):
 
 def test_saved_here_compressed_loaded_there(shop, app, tmp_path):
     first, old, new = shop.names
-    path = tmp_path / "images.tar"
+    path = tmp_path / "images.tar.zst"
     shop.push("--from", first, "app:1", old)
     refused = shop.controller.run("image", "save", f"{old}:app:1", f"{old}:nosuch", path, check=False)
     assert (refused.returncode, "there is no image nosuch:latest" in refused.stderr) == (1, True)
     assert not list(tmp_path.iterdir())
     shop.docker(old, "tag app:1 app:again")
     done = shop.controller.run("image", "save", f"{old}:app:1", f"{old}:app:again", path)
-    assert done.stdout.startswith(f"{path}: app:1, app:again (8.")
-    assert [one.name for one in tmp_path.iterdir()] == ["images.tar"]
-    subprocess.run(["zstd", "-q", path], check=True)
+    assert done.stdout.startswith(f"{path}: app:1, app:again (")
+    assert [one.name for one in tmp_path.iterdir()] == ["images.tar.zst"]
+    assert path.read_bytes()[:4] == bytes.fromhex("28b52ffd")
     shop.controller.run("image", "rm", "--force", "app:1,app:2,app:3", new, check=False)
     shop.docker(new, "image prune -f")
-    loaded = shop.controller.run("image", "load", f"{path}.zst", new, first)
+    loaded = shop.controller.run("image", "load", path, new, first)
     assert f"{first}: everything is there; named app:again" in loaded.stdout
     assert shop.id(new, "app:1") == shop.id(new, "app:again") == app
     one = shop.controller.run("image", "push", "--file", path, "app:again", old)

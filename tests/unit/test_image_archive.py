@@ -17,6 +17,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from machinectl.actions.image.packing import packed
+from machinectl.errors import UsageError
 from machinectl_agent.images.archive import read_archive, send_archive
 from machinectl_agent.images.chains import chain_ids, spared
 from machinectl_agent.images.compressed import unpacked
@@ -286,6 +288,30 @@ def test_compressed_files(tmp_path, pack_it):
         while stream.read(65536):
             pass
         read_archive(io.BytesIO(b""))
+
+
+@pytest.mark.parametrize("name", ["i.tar", "i.tar.gz", "i.tgz", "i.tar.zst"])
+def test_what_is_saved_is_compressed_as_its_name_says(tmp_path, name):
+    if name.endswith("zst") and not shutil.which("zstd"):
+        pytest.skip("needs zstd")
+    path = tmp_path / name
+    content = oci({"app:1": 3})
+    with path.open("wb") as file, packed(path, file) as stream:
+        for start in range(0, len(content), 1000):
+            stream.write(content[start : start + 1000])
+    assert (path.read_bytes() == content) == (name == "i.tar")
+    assert path.stat().st_size < len(content) / 5 or name == "i.tar"
+    with unpacked(path) as stream:
+        assert read_archive(stream, verify=True).images[0].tags == ("app:1",)
+
+
+def test_another_compression_is_not_written(tmp_path):
+    with (
+        (tmp_path / "f").open("wb") as file,
+        pytest.raises(UsageError, match=r"no \.xz is written"),
+        packed(tmp_path / "i.tar.xz", file),
+    ):
+        pass
 
 
 @pytest.mark.skipif(not shutil.which("zstd"), reason="needs zstd")

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from machinectl.actions.image.packing import packed
 from machinectl.actions.image.push import Meter, Ways
 from machinectl.actions.image.sources import Image, examine
 from machinectl.actions.report import Report
@@ -26,9 +27,12 @@ def save(
         raise UsageError(f"{path} is a folder", hint="name a file in it")
     with _beside(path) as file:
         meter = Meter(report, f"saving {', '.join(names)}")
-        images = (
-            _from_machine(store, machine, names, file, ways, report, meter) if machine else _here(names, file)
-        )
+        with packed(path, file) as stream:
+            images = (
+                _from_machine(store, machine, names, stream, ways, report, meter)
+                if machine
+                else _here(names, stream)
+            )
         file.flush()
         os.fsync(file.fileno())
         _check(Path(file.name), images)
