@@ -36,6 +36,27 @@ class Shop:
         script = BUILD.format(size=size, top=shlex.quote(top), parent=parent, name=image)
         return self.hosts[name].run(script, deadline=180).stdout.strip()
 
+    def build_odd(self, name, image):
+        """Whiteouts, a folder in the place of another, hard and symbolic links, names that are no ASCII."""
+        steps = (
+            "rm -r /root /bin/ls && mkdir /root && echo new > /root/it && ln /bin/busybox /hard && ln -s bin /s",
+            "echo x > '/naïve name' && : > /empty && chmod 4755 /hard && rm /tmp -r && echo file > /tmp",
+        )
+        lines = "\n".join(["FROM app:1", *(f"RUN {one}" for one in steps)])
+        script = (
+            "mkdir -p /root/odd && cd /root/odd && cat > Dockerfile && DOCKER_BUILDKIT=0 docker build -q -t "
+        )
+        return self.hosts[name].run(f"{script}{image} . 2>/dev/null", stdin=lines + "\n").stdout.strip()
+
+    def import_linked(self, name, image):
+        """A file that lies in its layer behind a link of the same layer."""
+        script = (
+            "rm -rf /root/linked && mkdir -p /root/linked/real && cd /root/linked && ln -s real lib && "
+            "tar -cf /root/linked.tar real lib && rm lib && mkdir lib && echo through > lib/file && "
+            "tar -rf /root/linked.tar lib/file && docker import /root/linked.tar "
+        )
+        return self.hosts[name].run(script + image).stdout.strip()
+
     def id(self, name, image):
         """Empty: the host has no such image."""
         return self.docker(name, f"image inspect -f '{{{{.Id}}}}' {image}", check=False)

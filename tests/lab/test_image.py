@@ -58,6 +58,20 @@ def test_from_an_old_engine_only_what_is_missing_travels_too(shop, app):
         assert shop.id(name, "app:3") == third
 
 
+def test_odd_files_and_a_layer_that_only_dockerd_can_read(shop, app):
+    """The layers are read from dockerd's own folder: on an old engine, on a new one."""
+    first, old, new = shop.names
+    shop.push("--from", first, "app:1", old)
+    made = shop.build_odd(old, "odd:1")
+    told = shop.push("--from", old, "odd:1", new)[new]
+    assert (told["error"], shop.id(new, "odd:1")) == (None, made)
+    assert shop.docker(new, "run --rm --entrypoint cat odd:1 /root/it /tmp") == "new\nfile"
+    linked = shop.import_linked(first, "linked:1")
+    done = shop.controller.run("image", "push", "--from", first, "linked:1", old)
+    assert f"asking {first}'s dockerd for its own archive" in done.stderr
+    assert shop.id(old, "linked:1") == linked
+
+
 def test_where_machines_do_not_reach_each_other_all_goes_through_this_computer(shop, app):
     first, old, _ = shop.names
     shop.build(first, "app:relayed", "relayed")

@@ -9,6 +9,7 @@ it.
     chains.py    diff ids → chain ids
     tarfiles.py  one archive in, one out, entry by entry, in constant memory
     saved.py     what `docker save` writes, filtered while it is written
+    layerdb.py   layers straight from dockerd's folder
     archive.py   a tar file of images: what is in it, is it whole, send it (the controller uses this one, too)
     layout.py    an OCI layout without Docker's own manifest.json
     engine.py    dockerd's API as far as it is about images

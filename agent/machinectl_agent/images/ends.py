@@ -1,7 +1,8 @@
 """The ends of a carry of images: dockerd's save on the one, its load on the other. The stream is a tar.
 
-args of the source: names (with tags, or ids), images (the diff ids of each), there (chain ids of the destination)
-→ bytes, layers, spared. Of the destination: images (name, or an empty one, id, layers) → images (name, id), replaced.
+source       names (with tags, or ids), there (chain ids of the destination), save (it has to be an archive as
+             dockerd writes it) → bytes, layers, spared
+destination  images (name, or an empty one, id, layers) → images (name, id), replaced
 """
 
 from __future__ import annotations
@@ -9,25 +10,37 @@ from __future__ import annotations
 from typing import Any, BinaryIO, Dict, List, Mapping, Sequence
 
 from machinectl_agent.images.engine import Engine, layers, unknown
+from machinectl_agent.images.layerdb import find_layers, send_layers
+from machinectl_agent.images.names import is_id
 from machinectl_agent.images.saved import send_saved
 from machinectl_agent.images.tarfiles import BrokenArchive
 from machinectl_agent.problems import Problem
 
 
 def produce(args: Mapping[str, Any], sink: BinaryIO, _session: Any) -> Dict[str, Any]:
-    """Raises `Problem`: `image-unknown`, `image-broken`, what `Engine` raises."""
+    """Raises `Problem`: `image-unknown`, `layers-unreadable`, `image-broken`, what `Engine` raises."""
     engine = Engine()
     names = [str(one) for one in args["names"]]
-    for name in names:
-        if engine.inspect(name) is None:
-            raise unknown(name)
+    images = [_inspected(engine, name) for name in names]
+    there = set(args["there"])
+    folder = None if args.get("save") else find_layers(engine.info())
+    if folder is not None:
+        named = ["" if is_id(name) else name for name in names]
+        return dict(send_layers(folder, [(named[at], one) for at, one in enumerate(images)], there, sink))
     try:
         with engine.saving(names) as archive:
-            return dict(send_saved(archive, sink, args["images"], set(args["there"])))
+            return dict(send_saved(archive, sink, [layers(one) for one in images], there))
     except BrokenArchive as error:
         raise Problem(
             "image-broken", "dockerd's archive of the images is not whole", why=str(error)
         ) from error
+
+
+def _inspected(engine: Engine, name: str) -> Dict[str, Any]:
+    image = engine.inspect(name)
+    if image is None:
+        raise unknown(name)
+    return image
 
 
 def consume(args: Mapping[str, Any], source: BinaryIO, _session: Any) -> Dict[str, Any]:

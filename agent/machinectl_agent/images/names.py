@@ -21,9 +21,14 @@ def split(name: str) -> Tuple[str, str, str]:
 
 def full(name: str) -> str:
     """With its tag; without it `docker save` takes all of a repository. An image's id stays as it is."""
-    if name.startswith("sha256:") or "@" in name:
+    if is_id(name):
         return name
     return "".join(split(familiar(name)))
+
+
+def is_id(name: str) -> bool:
+    """An image's own id, or one of a registry: neither is a name that it could be given elsewhere."""
+    return name.startswith("sha256:") or "@" in name
 
 
 def familiar(name: str) -> str:

@@ -7,7 +7,7 @@ from typing import Any, Callable, Dict, List, Mapping
 from machinectl_agent.images.chains import chain_ids
 from machinectl_agent.images.ends import replaced, same, verified
 from machinectl_agent.images.engine import Engine, is_containerd, layers, unknown
-from machinectl_agent.images.names import full
+from machinectl_agent.images.names import full, is_id
 from machinectl_agent.problems import Problem
 
 
@@ -47,7 +47,7 @@ def _described(engine: Engine, name: str) -> Dict[str, Any]:
     if image is None:
         raise unknown(full(name))
     return {
-        "name": "" if tag.startswith("sha256:") or "@" in tag else tag,
+        "name": "" if is_id(tag) else tag,
         "id": image["Id"],
         "layers": layers(image),
         "size": image["Size"],

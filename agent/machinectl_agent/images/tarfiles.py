@@ -88,7 +88,7 @@ def copy(source: BinaryIO, sink: BinaryIO, wanted: Callable[[Entry], bool]) -> i
         for part in entry.parts():  # noqa: FURB122 - the sink of a carry has no writelines
             sink.write(part)
         if entry.member.isreg():
-            written += _pad(sink, entry.member.size)
+            written += pad(sink, entry.member.size)
     return written
 
 
@@ -99,7 +99,7 @@ def add(sink: BinaryIO, name: str, content: bytes) -> int:
     header = member.tobuf(tarfile.GNU_FORMAT)
     sink.write(header)
     sink.write(content)
-    return len(header) + len(content) + _pad(sink, len(content))
+    return len(header) + len(content) + pad(sink, len(content))
 
 
 def finish(sink: BinaryIO) -> int:
@@ -108,7 +108,8 @@ def finish(sink: BinaryIO) -> int:
     return 1024
 
 
-def _pad(sink: BinaryIO, size: int) -> int:
+def pad(sink: BinaryIO, size: int) -> int:
+    """Up to the next block. Returns its bytes."""
     rest = -size % tarfile.BLOCKSIZE
     if rest:
         sink.write(b"\0" * rest)

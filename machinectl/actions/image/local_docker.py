@@ -12,7 +12,7 @@ from typing import Any, BinaryIO
 from machinectl.actions.carry import LocalSource
 from machinectl.actions.image.sources import SAVES, Image, described, nothing_local
 from machinectl.errors import MachinectlError
-from machinectl_agent.images.names import full
+from machinectl_agent.images.names import full, is_id
 from machinectl_agent.images.saved import send_saved
 from machinectl_agent.images.tarfiles import BrokenArchive
 
@@ -84,7 +84,7 @@ def _inspected(name: str) -> Image:
             one = json.loads(told.stdout)[0]
             return described(
                 {
-                    "name": "" if tag.startswith("sha256:") or "@" in tag else tag,
+                    "name": "" if is_id(tag) else tag,
                     "id": one["Id"],
                     "layers": (one.get("RootFS") or {}).get("Layers") or (),
                     "size": one["Size"],

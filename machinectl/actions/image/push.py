@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from machinectl.actions.carry import MachineEnd, carry
+from machinectl.actions.carry import Carried, MachineEnd, carry
 from machinectl.actions.fleet import PARALLEL, Outcome, on_each
 from machinectl.actions.image.ask import ask_images
 from machinectl.actions.image.sources import Image, Source
@@ -99,18 +99,28 @@ def push_to(
     elif source.containerd:
         report.line(f"{source.label} keeps images in containerd's store: compressed layers are all sent")
     meter = Meter(report, f"sending {_list(wanted)}")
-    with source.turns:
-        carried = carry(
-            store,
-            source.end(wanted, answer["there"], whole=whole),
-            MachineEnd(machine, "image", {"images": answer["wanted"]}),
-            become=ways.become,
-            progress=meter.add,
-            report=report,
-            direct=ways.direct,
-            limit_rate=ways.limit_rate,
-            compress=ways.compress,
-        )
+
+    def send(*, whole: bool) -> Carried:
+        with source.turns:
+            return carry(
+                store,
+                source.end(wanted, answer["there"], whole=whole),
+                MachineEnd(machine, "image", {"images": answer["wanted"]}),
+                become=ways.become,
+                progress=meter.add,
+                report=report,
+                direct=ways.direct,
+                limit_rate=ways.limit_rate,
+                compress=ways.compress,
+            )
+
+    try:
+        carried = send(whole=whole)
+    except MachinectlError as error:
+        if whole or not (error.problem == "layers-unreadable" or "invalid diffID" in error.why):
+            raise
+        report.line(f"{error.what} ({error.why}): asking {source.label}'s dockerd for its own archive")
+        carried = send(whole=True)
     pushed = Pushed(
         sent=tuple(one.label for one in wanted),
         named=named,

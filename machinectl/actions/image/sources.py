@@ -62,7 +62,7 @@ class Source(Protocol):
     def end(
         self, images: Sequence[Image], there: Collection[str], *, whole: bool
     ) -> MachineEnd | LocalSource:
-        """For one destination, with these chain ids. `whole`: it wants every blob."""
+        """For one destination, with these chain ids. `whole`: it has to be an archive as dockerd writes it."""
 
 
 class FromMachine:
@@ -86,8 +86,8 @@ class FromMachine:
     def end(self, images: Sequence[Image], there: Collection[str], *, whole: bool) -> MachineEnd:
         args = {
             "names": [one.name or one.id for one in images],
-            "images": [list(one.layers) for one in images],
             "there": sorted(there),
+            "save": whole,
         }
         return MachineEnd(self.machine, "image", args)
 
