@@ -9,7 +9,7 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from machinectl.errors import LabError
@@ -67,7 +67,7 @@ class Host:
     def running(self) -> bool:
         return self.leader != 0
 
-    def boot(self, image: Path) -> None:
+    def boot(self, image: Sequence[Path]) -> None:
         """Mounts, starts the keeper, returns when sshd answers. Raises `LabError` with the console's end."""
         self.power_cut()  # a host whose keeper was killed still runs, and would hold its folders and address
         self.mount(image)
@@ -149,12 +149,13 @@ class Host:
             *(["--bind=/dev/fuse"] if Path("/dev/fuse").exists() else []),
         ]  # fmt: skip
 
-    def mount(self, image: Path) -> None:
-        """The host's root: the image below, its own changes above. Nothing where it is mounted already."""
+    def mount(self, image: Sequence[Path]) -> None:
+        """The host's root: its own changes above, the image's layers below, the uppermost first. Nothing where it is
+        mounted already."""
         for name in ("root", "upper", "work", "docker", "containerd"):
             (self.folder / name).mkdir(parents=True, exist_ok=True)
         if not os.path.ismount(self.root):
-            options = f"lowerdir={image},upperdir={self.folder}/upper,workdir={self.folder}/work"
+            options = f"lowerdir={':'.join(map(str, image))},upperdir={self.folder}/upper,workdir={self.folder}/work"
             call(["mount", "-t", "overlay", "machinectl-lab", "-o", options, str(self.root)])
 
     def _clear_leftovers(self) -> None:

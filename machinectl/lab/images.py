@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import re
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -45,7 +46,7 @@ def ensure_image(cache: Path, suite: str, say: Callable[[str], None]) -> Path:
     target = image_path(cache, suite)
     if target.is_dir():
         return target
-    with _build_lock(cache, suite, say):
+    with build_lock(cache, suite, say):
         if target.is_dir():
             return target
         building = target.with_name(f"{target.name}.building")
@@ -60,13 +61,15 @@ def ensure_image(cache: Path, suite: str, say: Callable[[str], None]) -> Path:
 def remove_image(cache: Path, suite: str) -> None:
     """No error where it is gone already. Raises `LabError` while hosts run from it, in whichever lab."""
     target = image_path(cache, suite)
-    if f"lowerdir={target}," in Path("/proc/mounts").read_text():
+    mounted = re.findall(r"lowerdir=([^, ]*)", Path("/proc/mounts").read_text())
+    if str(target) in {one for lower in mounted for one in lower.split(":")}:
         raise LabError(f"hosts run from the image for {suite}", hint="machinectl lab down")
     doomed = target.with_name(f"{target.name}.removing")
-    with _build_lock(cache, suite, lambda _: None):
+    layer = target.with_name(f"{target.name}-engine")  # engines.py
+    with build_lock(cache, suite, lambda _: None):
         if target.is_dir() and not doomed.exists():
             target.rename(doomed)
-        for path in (target, doomed):  # both, where an earlier removal was interrupted
+        for path in (layer, target, doomed):  # the last two, where an earlier removal was interrupted
             if path.exists():
                 shutil.rmtree(path)
 
@@ -122,7 +125,7 @@ def _add_users(root: Path) -> None:
 
 
 @contextlib.contextmanager
-def _build_lock(cache: Path, suite: str, say: Callable[[str], None]) -> Iterator[None]:
+def build_lock(cache: Path, suite: str, say: Callable[[str], None]) -> Iterator[None]:
     """flock(2) per suite: two labs that need the same image build it once."""
     cache.mkdir(parents=True, exist_ok=True)
     with (cache / f"{suite}.lock").open("w") as stream:

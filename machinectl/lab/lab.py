@@ -13,6 +13,7 @@ from pathlib import Path
 
 from machinectl.errors import LabError
 from machinectl.lab import network, prepare
+from machinectl.lab.engines import ensure_engine
 from machinectl.lab.host import Host, remove_cgroups
 from machinectl.lab.images import ensure_image
 from machinectl.lab.inventory import write_inventory
@@ -33,6 +34,7 @@ class HostWish:
     python: bool = True
     isolated: bool = False
     cgroup: str = "v2"
+    engine: bool = False
 
     def __post_init__(self) -> None:
         # the name becomes a host name, a folder and a cgroup
@@ -73,13 +75,16 @@ class Lab:
             network.check_free(self.settings)
             state = self._recorded(wishes)
             images = {
-                suite: ensure_image(self.settings.cache, suite, self.say)
-                for suite in {one.suite for one in state.hosts.values()}
+                kind: self._image(*kind) for kind in {(one.suite, one.engine) for one in state.hosts.values()}
             }
             state = self._networked(state)
             hosts = self.hosts()
             with ThreadPoolExecutor(8) as pool:
-                list(pool.map(lambda host: self._ensure_running(host, images[host.suite]), hosts))
+                list(
+                    pool.map(
+                        lambda host: self._ensure_running(host, images[host.suite, host.record.engine]), hosts
+                    )
+                )
             write_inventory(self.settings.state / "inventory.yml", hosts)
             names = {wish.name for wish in wishes}
             wished = [host for host in hosts if host.name in names]
@@ -91,7 +96,7 @@ class Lab:
         """Boots a host that was powered off; nothing where it runs."""
         check_ready()
         host = self.host(name)
-        self._ensure_running(host, ensure_image(self.settings.cache, host.suite, self.say))
+        self._ensure_running(host, self._image(host.suite, host.record.engine))
         return host
 
     def reboot(self, name: str) -> None:
@@ -217,7 +222,12 @@ class Lab:
             )
         return state
 
-    def _ensure_running(self, host: Host, image: Path) -> None:
+    def _image(self, suite: str, engine: bool) -> tuple[Path, ...]:
+        if engine:
+            return ensure_engine(self.settings.cache, suite, self.say)
+        return (ensure_image(self.settings.cache, suite, self.say),)
+
+    def _ensure_running(self, host: Host, image: Sequence[Path]) -> None:
         if host.running:
             return
         ready = host.folder / "prepared"

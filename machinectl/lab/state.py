@@ -27,6 +27,8 @@ class HostRecord:
     isolated: bool = False
     """Reaches other hosts and this machine, but not the Internet."""
     cgroup: str = "v2"
+    engine: bool = False
+    """docker.io is there from the beginning."""
 
 
 @dataclass(frozen=True)

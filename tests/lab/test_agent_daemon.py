@@ -19,7 +19,7 @@ AGENT = Path(machinectl_agent.wire.__file__).parent
 
 @pytest.fixture(scope="module")
 def machine(make_host, controller):
-    host = make_host("agent1")
+    host = make_host("agent1", engine=True)
     controller.create(host)
     return host
 

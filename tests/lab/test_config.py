@@ -18,7 +18,7 @@ MIRROR = "https://mirror.example.com"
 @pytest.fixture(scope="module")
 def lab_machine(make_host, new_controller, busybox):
     controller = new_controller()
-    controller.host = make_host(NAME)
+    controller.host = make_host(NAME, engine=True)
     owners = json.dumps({"max-concurrent-downloads": 2, "registry-mirrors": ["https://owner.example.com"]})
     controller.host.run("mkdir -p /etc/docker && cat > /etc/docker/daemon.json", stdin=owners)
     controller.create(controller.host)

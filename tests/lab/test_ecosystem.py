@@ -19,7 +19,7 @@ def controller(new_controller):
 
 @pytest.fixture(scope="module")
 def machine(make_host, controller, busybox, lab):
-    host = make_host("eco1", "trixie")
+    host = make_host("eco1", "trixie", engine=True)
     host.created = controller.create(host, "--context")
     controller.docker(host.name, "import", "-", "busybox:latest", stdin=busybox)
     yield host
@@ -81,7 +81,10 @@ volumes:
 @pytest.fixture(scope="module")
 def compose(machine, controller, tmp_path_factory):
     """Compose as Debian has it, as a plugin of the docker client here: `compose(words)` gives stdout."""
-    machine.run("apt-get install -q -y --no-install-recommends docker-compose >/dev/null", deadline=300)
+    machine.run(
+        "apt-get update -q && apt-get install -q -y --no-install-recommends docker-compose >/dev/null",
+        deadline=300,
+    )
     plugins = controller.home / ".docker/cli-plugins"
     plugins.mkdir(parents=True, exist_ok=True)
     shutil.copy(machine.root / "usr/libexec/docker/cli-plugins/docker-compose", plugins)

@@ -17,7 +17,7 @@ pytestmark = [pytest.mark.lab, pytest.mark.timeout(300)]
 def shop(make_host, new_controller):
     """A machine with an engine, and one that is only a record of a host that nobody answers for."""
     controller = new_controller()
-    controller.host = make_host("shop1")
+    controller.host = make_host("shop1", engine=True)
     controller.create(controller.host)
     record = controller.store / "machines/shop1/config.json"
     gone = json.loads(record.read_text())

@@ -200,6 +200,19 @@ def test_an_image_that_hosts_run_from_stays(own):
         remove_image(own.settings.cache, "bookworm")
 
 
+def test_a_host_with_an_engine_runs_it_from_the_beginning(own):
+    bare, host = own.up([HostWish("node1"), HostWish("node2", engine=True)])
+    assert host.run("docker info -f '{{.ServerVersion}}'").stdout.startswith("20.10.")
+    assert host.run("test -e /etc/docker/daemon.json", check=False).returncode
+    assert bare.run("command -v dockerd", check=False).stdout == ""
+    own.down(["node1"])  # its image is below the other's, too
+    with pytest.raises(LabError, match="hosts run from the image"):
+        remove_image(own.settings.cache, "bookworm")
+    own.power_cut("node2")
+    own.start("node2")
+    assert host.run("systemctl is-active docker").stdout == "active\n"
+
+
 def test_a_lab_whose_record_is_lost_can_be_removed(own):
     own.up([HostWish("node1")])
     record = own.settings.state / "lab.json"

@@ -19,7 +19,7 @@ pytestmark = [pytest.mark.lab, pytest.mark.timeout(300)]
 @pytest.fixture(scope="module")
 def home(make_host, new_controller):
     controller = new_controller()
-    controller.host = make_host("move1")
+    controller.host = make_host("move1", engine=True)
     controller.create(controller.host, "--engine-label", "zone=a")
     return controller
 

@@ -20,7 +20,9 @@ SUITES = ("bookworm", "trixie", "sid")
 
 @pytest.fixture(scope="module")
 def cluster(make_host, new_controller, busybox):
-    return make_cluster(new_controller(), [make_host(f"net-{suite}", suite) for suite in SUITES], busybox)
+    return make_cluster(
+        new_controller(), [make_host(f"net-{suite}", suite, engine=True) for suite in SUITES], busybox
+    )
 
 
 @pytest.fixture(scope="module")

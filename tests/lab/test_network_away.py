@@ -17,7 +17,7 @@ KNOWN = "/var/lib/machinectl/network-known.json"
 @pytest.fixture(scope="module")
 def cluster(make_host, new_controller, busybox, lab):
     """Two machines, etcd on the first only, a container on each."""
-    hosts = [make_host("aw0", "bookworm"), make_host("aw1", "trixie")]
+    hosts = [make_host("aw0", "bookworm", engine=True), make_host("aw1", "trixie", engine=True)]
     cluster = make_cluster(new_controller(), hosts, busybox)
     cluster.controller.run("network", "create", "demo")
     for number, name in enumerate(cluster.names):

@@ -16,12 +16,12 @@ pytestmark = [pytest.mark.lab, pytest.mark.timeout(900)]
 
 @pytest.fixture(scope="module")
 def hosts(make_host):
-    return [make_host("classic-1"), make_host("classic-2")]
+    return [make_host("classic-1", engine=True), make_host("classic-2", engine=True)]
 
 
 @pytest.fixture(scope="module")
 def modern(make_host):
-    return make_host("classic-new", "trixie")
+    return make_host("classic-new", "trixie", engine=True)
 
 
 @pytest.fixture(scope="module")

@@ -15,7 +15,7 @@ pytestmark = [pytest.mark.lab, pytest.mark.timeout(900)]
 @pytest.fixture(scope="module")
 def cluster(make_host, new_controller, busybox):
     """Two engines, a network, a container on each."""
-    hosts = [make_host("doctor-1", "bookworm"), make_host("doctor-2", "trixie")]
+    hosts = [make_host("doctor-1", "bookworm", engine=True), make_host("doctor-2", "trixie", engine=True)]
     for host in hosts:
         host.run("apt-get update -q && apt-get install -q -y nftables", deadline=300)
     made = make_cluster(new_controller(), hosts, busybox)

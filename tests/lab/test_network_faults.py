@@ -15,7 +15,9 @@ pytestmark = [pytest.mark.lab, pytest.mark.timeout(900)]
 
 @pytest.fixture(scope="module")
 def cluster(make_host, new_controller, busybox):
-    hosts = [make_host(f"f{number}", "bookworm" if number < 2 else "trixie") for number in range(3)]
+    hosts = [
+        make_host(f"f{number}", "bookworm" if number < 2 else "trixie", engine=True) for number in range(3)
+    ]
     cluster = make_cluster(new_controller(), hosts, busybox)
     cluster.controller.run("network", "create", "demo")
     for number, name in enumerate(cluster.names):

@@ -19,7 +19,7 @@ LEFT = "ls /run/netns /etc/machinectl /run/docker/plugins 2>/dev/null; ip -brief
 
 @pytest.fixture(scope="module")
 def hosts(make_host, lab):
-    made = [make_host("memb1", "bookworm"), make_host("memb2", "trixie")]
+    made = [make_host("memb1", "bookworm", engine=True), make_host("memb2", "trixie", engine=True)]
     yield made
     lab.down([host.name for host in made])
 

@@ -16,7 +16,7 @@ LARGE = 16
 
 @pytest.fixture(scope="module")
 def cluster(make_host, new_controller, busybox, lab):
-    hosts = [make_host("nar0", "bullseye"), make_host("nar1", "trixie")]
+    hosts = [make_host("nar0", "bullseye", engine=True), make_host("nar1", "trixie", engine=True)]
     for host in hosts:
         host.run("ip link set host0 mtu 1400")
     controller = new_controller()

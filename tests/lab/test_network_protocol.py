@@ -32,7 +32,7 @@ timeout 20 sh -c 'until test -S {FRONT}; do sleep 0.05; done'
 
 @pytest.fixture(scope="module")
 def cluster(make_host, new_controller, busybox, lab):
-    hosts = [make_host(name, suite) for name, (suite, _) in ENGINES.items()]
+    hosts = [make_host(name, suite, engine=True) for name, (suite, _) in ENGINES.items()]
     cluster = make_cluster(new_controller(), hosts, busybox)
     recorder = (Path(__file__).parent / "plugin_recorder.py").read_text()
     for host in hosts:

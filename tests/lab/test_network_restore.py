@@ -13,7 +13,7 @@ pytestmark = [pytest.mark.lab, pytest.mark.timeout(600)]
 
 @pytest.fixture(scope="module")
 def cluster(make_host, new_controller, busybox, lab):
-    hosts = [make_host("rs0", "bookworm"), make_host("rs1", "trixie")]
+    hosts = [make_host("rs0", "bookworm", engine=True), make_host("rs1", "trixie", engine=True)]
     yield make_cluster(new_controller(), hosts, busybox)
     lab.down([host.name for host in hosts])
 

@@ -19,7 +19,9 @@ def controller(new_controller):
 
 @pytest.fixture(scope="module")
 def hosts(make_host, controller, busybox, lab):
-    made = [make_host(name, suite) for name, suite in zip(NAMES, ("bookworm", "trixie"), strict=True)]
+    made = [
+        make_host(name, suite, engine=True) for name, suite in zip(NAMES, ("bookworm", "trixie"), strict=True)
+    ]
     for host in made:
         controller.create(host)
         controller.docker(host.name, "import", "-", "busybox:latest", stdin=busybox)

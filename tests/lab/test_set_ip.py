@@ -26,7 +26,7 @@ def controller(new_controller):
 @pytest.fixture(scope="module")
 def hosts(make_host, controller, busybox, lab):
     """Two members of the networks; etcd is on the first."""
-    made = [make_host(name) for name in NAMES]
+    made = [make_host(name, engine=True) for name in NAMES]
     for host in made:
         controller.create(host)
         controller.docker(host.name, "import", "-", "busybox:latest", stdin=busybox)

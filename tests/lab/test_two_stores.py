@@ -19,7 +19,7 @@ def stores(new_controller):
 
 @pytest.fixture(scope="module")
 def host(make_host, stores, busybox, lab):
-    host = make_host(NAME)
+    host = make_host(NAME, engine=True)
     first, _ = stores
     first.create(host)
     first.docker(NAME, "import", "-", "busybox:latest", stdin=busybox)
