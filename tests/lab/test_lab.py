@@ -202,6 +202,7 @@ def test_an_image_that_hosts_run_from_stays(own):
 
 def test_a_host_with_an_engine_runs_it_from_the_beginning(own):
     bare, host = own.up([HostWish("node1"), HostWish("node2", engine=True)])
+    assert host.run("systemctl is-system-running --wait").stdout == "running\n"
     assert host.run("docker info -f '{{.ServerVersion}}'").stdout.startswith("20.10.")
     assert host.run("test -e /etc/docker/daemon.json", check=False).returncode
     assert bare.run("command -v dockerd", check=False).stdout == ""
@@ -210,6 +211,7 @@ def test_a_host_with_an_engine_runs_it_from_the_beginning(own):
         remove_image(own.settings.cache, "bookworm")
     own.power_cut("node2")
     own.start("node2")
+    assert host.run("systemctl is-system-running --wait").stdout == "running\n"
     assert host.run("systemctl is-active docker").stdout == "active\n"
 
 
