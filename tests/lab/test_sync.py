@@ -212,6 +212,42 @@ def test_a_machine_that_is_away_hides_nobody(site, tree):
     assert "1 of 3 machines failed\nsync9: " in done.stderr
 
 
+def test_logins_that_must_become_root(site, tree):
+    """sudo without a password: rsync. With one: the agents' way, which says what is missing."""
+    host = site.hosts["sync2"]
+    for user, name in (("ops", "sudo1"), ("opspw", "sudo2")):
+        Store(site.store).save(
+            Machine(name, host.ip, SshAddress(host.ip, user=user, key=str(host.key)), state="ready")
+        )
+    try:
+        done = site.run("sync", "--way", "rsync", f"{tree}/", "sudo1:/srv/by-sudo")
+        assert "by rsync" in done.stdout
+        assert host.run("stat -c %U /srv/by-sudo/f1").stdout == "root\n"
+        asked = site.run("sync", f"{tree}/", "sudo2:/srv/by-sudo", check=False)
+        assert "sudo needs a password" in asked.stderr
+        own = site.run("sync", f"{tree}/", "opspw@sudo2:own")  # no sudo is needed for one's own
+        assert "by rsync" in own.stdout
+        assert host.run("stat -c %U /home/opspw/own/f1").stdout == "opspw\n"
+    finally:
+        for name in ("sudo1", "sudo2"):
+            Store(site.store).remove(name)
+
+
+def test_ctrl_c_of_a_pull_leaves_nothing_half_here(site, tree, tmp_path):
+    site.run("sync", f"{tree}/", "sync1:/srv/pulled")
+    process = site.start(
+        "sync", "--way", "agent", "--limit-rate", "1M", "sync1:/srv/pulled/", tmp_path / "here"
+    )
+    until(
+        lambda: list((tmp_path / "here").glob(".machinectl-sync.*")) if (tmp_path / "here").is_dir() else []
+    )
+    process.send_signal(signal.SIGINT)
+    assert process.wait(20) == 130
+    assert not [
+        one.name for one in (tmp_path / "here").iterdir() if one.name.startswith(".") or one.name == "big"
+    ]
+
+
 def test_where_a_machine_has_no_rsync(site, tree):
     """Both ways in one run, and both leave the same."""
     with without_rsync(site.hosts["sync2"]):

@@ -92,7 +92,7 @@ def try_mount(host: Host, server: str, folder: str, versions: Iterable[str] = VE
     place = tempfile.mkdtemp(prefix="machinectl-share-", dir="/run")
     try:
         for version in versions:
-            options = f"addr={server},nfsvers={version},ro,soft,timeo=50,retrans=1"
+            options = f"addr={server},nfsvers={version},rw,soft,timeo=50,retrans=1"
             done = host.run(
                 "mount", "-i", "-t", "nfs", "-o", options, f":{folder}", place, deadline=MOUNT_DEADLINE
             )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from machinectl.actions.fleet import PARALLEL, Outcome
+from machinectl.actions.fleet import PARALLEL, Outcome, on_each
 from machinectl.actions.interruptible import on_each_until_interrupted
 from machinectl.actions.sync.by_agent import Origin, sync_by_agent
 from machinectl.actions.sync.by_rsync import Children, Fit, SshRefused, local_fit, probe, sync_by_rsync
@@ -62,6 +62,9 @@ class Sync:
         if not self._route.source:
             check_local(self._route.sources, self._route.target)
         names = self._route.machines or (self._route.source,)
+        if not self._route.machines:
+            # in this thread: Ctrl-C then clears up what is half here
+            return on_each(names, self._one)
         return on_each_until_interrupted(names, self._one, stop=self._children.end, parallel=parallel)
 
     def _one(self, name: str) -> Synced:
