@@ -10,8 +10,9 @@ PAIRS = [("shelf1", "shelf2"), ("shelf2", "shelf1")]
 
 
 @contextmanager
-def opened_shop(make_host, new_controller, busybox):
+def opened_shop(lab, make_host, new_controller, busybox):
     controller = new_controller()
+    controller.gateway = lab.settings.gateway
     suites = (("shelf1", "bookworm"), ("shelf2", "trixie"))
     controller.hosts = {name: make_host(name, suite) for name, suite in suites}
     runs = [

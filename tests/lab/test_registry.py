@@ -17,8 +17,8 @@ PASSWORD = "correct horse"
 
 
 @pytest.fixture(scope="module")
-def shop(make_host, new_controller, busybox):
-    with opened_shop(make_host, new_controller, busybox) as shop:
+def shop(lab, make_host, new_controller, busybox):
+    with opened_shop(lab, make_host, new_controller, busybox) as shop:
         yield shop
 
 
@@ -48,6 +48,14 @@ def test_plain_push_from_another_machine_and_pull_after_a_redeploy(shop, pair, m
     assert shop.run("registry", "tags", server).stdout.split() == [
         "REPOSITORY", "TAG", "app/box", "1", "other", "1",
     ]  # fmt: skip
+    closed = f"INPUT -p tcp --dport 5000 -s {shop.gateway} -j DROP"
+    host.run(f"iptables -I {closed}")
+    try:
+        # by SSH
+        assert "app/box" in shop.run("registry", "tags", server).stdout
+        assert "Timeout" in shop.run("registry", "ls", check=False).stdout
+    finally:
+        host.run(f"iptables -D {closed}")
     monkeypatch.setattr(registry_client, "PAGE", 1)
     assert RegistryClient(f"http://{place}").repositories() == ["app/box", "other"]
     shop.run("registry", "deploy", "--tls", server)

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import contextlib
-import socket
 from collections.abc import Iterator
 
-from machinectl.errors import MachinectlError
+from machinectl.errors import MachinectlError, RegistryFailed
 from machinectl.model import Machine
 from machinectl.remote.registry_client import RegistryClient
 from machinectl.store.registries import Registry, load_registries
 from machinectl.store.store import Store
 
-PROBE = 1.5
-"""Seconds for a TCP connection; a registry that is down refuses it at once."""
+PROBE = 3.0
+"""Seconds for a first answer; a registry that is down refuses at once."""
 SSH_DEADLINE = 6.0
 
 
@@ -61,31 +60,34 @@ def opened(
     """A client with the store's CA, user and password. Errors have the machine's name."""
     with contextlib.ExitStack() as stack:
         connect = None
-        if tunnel and not _answers(machine.ip, registry.port):
+        if tunnel and not _is_reachable(_client(store, machine, registry, None, PROBE)):
             connect = _tunnel(store, machine, registry.port, stack)
-        client = RegistryClient(
-            url_of(machine, registry),
-            connect=connect,
-            ca=store.path / "certs/ca.pem",
-            user=registry.user,
-            password=registry.password,
-            deadline=deadline,
-        )
         try:
-            yield client
+            yield _client(store, machine, registry, connect, deadline)
         except MachinectlError as error:
             error.machine = error.machine or machine.name
             raise
 
 
-def _answers(host: str, port: int) -> bool:
-    """Someone listens there, or says at once that nobody does."""
+def _client(
+    store: Store, machine: Machine, registry: Registry, connect: tuple[str, int] | None, deadline: float
+) -> RegistryClient:
+    return RegistryClient(
+        url_of(machine, registry),
+        connect=connect,
+        ca=store.path / "certs/ca.pem",
+        user=registry.user,
+        password=registry.password,
+        deadline=deadline,
+    )
+
+
+def _is_reachable(client: RegistryClient) -> bool:
+    """It answers, be it with a no, or its host says at once that nobody listens."""
     try:
-        socket.create_connection((host, port), timeout=PROBE).close()
-    except ConnectionRefusedError:
-        return True
-    except OSError:
-        return False
+        client.ping()
+    except RegistryFailed as error:
+        return error.problem not in ("registry-timeout", "registry-unreachable")
     return True
 
 
