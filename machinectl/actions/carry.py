@@ -9,11 +9,12 @@ other.
 from __future__ import annotations
 
 import contextlib
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from concurrent.futures import FIRST_EXCEPTION, Future, wait
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, BinaryIO, Literal, cast
+from typing import TYPE_CHECKING, Any, BinaryIO, Literal, TypeVar, cast
 
 from machinectl.actions.report import Report
 from machinectl.errors import AgentFailed, MachinectlError
@@ -36,6 +37,8 @@ GRACE = 10.0
 
 _CONSEQUENCES = ("stream-broken", "controller-gone")
 """Problems that an end has because the other one has one."""
+
+Done = TypeVar("Done")
 
 Way = Literal["direct", "relay", "ssh"]
 Progress = Callable[[int], None]
@@ -227,13 +230,27 @@ def _open_both(
 ) -> list[_Open]:
     """Both at the same time."""
     ends = (source, destination)
-    with ThreadPoolExecutor(2) as pool:
-        managers = [work.open(*end, credential) for end, credential in zip(ends, credentials, strict=True)]
-        futures = [pool.submit(one.__enter__) for one in managers]
+    managers = [work.open(*end, credential) for end, credential in zip(ends, credentials, strict=True)]
+    futures = [_begin(one.__enter__) for one in managers]
+    wait(futures)
     for manager, future in zip(managers, futures, strict=True):
         if not future.exception():
             stack.push(manager.__exit__)
     return [future.result() for future in futures]
+
+
+def _begin(work: Callable[[], Done]) -> Future[Done]:
+    """In a thread that the interpreter's end does not wait for, as it would for an executor's: Ctrl-C counts."""
+    future: Future[Done] = Future()
+
+    def run() -> None:
+        try:
+            future.set_result(work())
+        except BaseException as error:
+            future.set_exception(error)
+
+    threading.Thread(target=run, daemon=True).start()
+    return future
 
 
 def _meet(work: _Work, source: _Open, destination: _Open) -> bool:
@@ -261,9 +278,8 @@ def _meet(work: _Work, source: _Open, destination: _Open) -> bool:
 def _wait_both(source: _Open, destination: _Open) -> list[dict[str, Any]]:
     """Until both ends are done. Closing the connections ends the agents, whatever they are at."""
     streams = (source.stream, destination.stream)
-    pool = ThreadPoolExecutor(2)
     try:
-        futures = [pool.submit(stream.result) for stream in streams]
+        futures = [_begin(stream.result) for stream in streams]
         wait(futures, return_when=FIRST_EXCEPTION)
         wait(futures, timeout=GRACE)
         found = [future.exception() if future.done() else None for future in futures]
@@ -273,7 +289,6 @@ def _wait_both(source: _Open, destination: _Open) -> list[dict[str, Any]]:
     finally:
         for stream in streams:
             stream.close()
-        pool.shutdown()
 
 
 def _relay(source: _Open, destination: _Open) -> list[dict[str, Any]]:

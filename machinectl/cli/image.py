@@ -43,7 +43,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     verbs = parser.add_subparsers(dest="verb", metavar="ls|push|pull|save|load|rm", required=True)
     listing = _verb(verbs, "ls", "the images of machines")
     listing.add_argument("patterns", nargs="*", metavar="MACHINE", help="default: all")
-    listing.add_argument("--name", default="", metavar="NAME", help="only this image, on whichever machines")
+    listing.add_argument("--name", default="", metavar="IMAGE", help="only this image, on whichever machines")
     listing.add_argument("--output", choices=("table", "json"), default="table")
     push = _verb(verbs, "push", "send images to machines, only the layers that they lack")
     push.add_argument("images", metavar="IMAGE[,IMAGE…]")

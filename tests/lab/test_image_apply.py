@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import textwrap
 
 import pytest
@@ -143,10 +144,12 @@ def test_a_push_that_breaks_off_leaves_nothing_and_the_next_one_does_it(shop):
     assert (process.returncode, out) == (1, "")
     assert "error: img2: " in err
     nothing_is_left(shop)
-    process = start_slowly(shop)
-    process.kill()  # the controller
-    process.communicate(timeout=30)
-    nothing_is_left(shop)
+    for number, status in ((signal.SIGKILL, -9), (signal.SIGINT, 130)):  # of the controller
+        process = start_slowly(shop)
+        process.send_signal(number)
+        process.communicate(timeout=5)
+        assert process.returncode == status
+        nothing_is_left(shop)
     told = shop.push("--from", "img1", "slow:1", "img2")["img2"]
     assert (told["error"], shop.id("img2", "slow:1")) == (None, shop.id("img1", "slow:1"))
     shop.docker("img2", "rmi slow:1")

@@ -111,7 +111,13 @@ def _remove(_session: Any, args: Mapping[str, Any]) -> Dict[str, Any]:
 def _pull(session: Any, args: Mapping[str, Any]) -> Dict[str, Any]:
     from machinectl_agent.images.pull import pull  # noqa: PLC0415 - the others need none of it
 
-    return pull(Engine(), args, session.emit)
+    def emit(message: Mapping[str, Any]) -> None:
+        session.emit(message)
+        if session.gone:
+            # dockerd ends a pull that nobody reads about any more
+            raise Problem("controller-gone", "the controller went away")
+
+    return pull(Engine(), args, emit)
 
 
 OPS: Dict[str, Callable[[Any, Mapping[str, Any]], Dict[str, Any]]] = {

@@ -11,9 +11,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from machinectl.actions.carry import Carried, MachineEnd, carry
-from machinectl.actions.fleet import PARALLEL, Outcome, on_each
+from machinectl.actions.fleet import PARALLEL, Outcome
 from machinectl.actions.image.ask import ask_images
 from machinectl.actions.image.sources import Image, Source
+from machinectl.actions.interruptible import on_each_until_interrupted
 from machinectl.actions.report import Report
 from machinectl.actions.sync.result import size
 from machinectl.errors import MachinectlError
@@ -76,7 +77,8 @@ def push(
         finally:
             report.finished()
 
-    return on_each(names, one, parallel=ways.parallel)
+    # the end of this process closes the connections, and that ends the agents with nothing loaded
+    return on_each_until_interrupted(names, one, stop=lambda: None, parallel=ways.parallel)
 
 
 def push_to(

@@ -7,6 +7,7 @@ from typing import Any
 
 from machinectl.actions.fleet import PARALLEL, Outcome, on_each
 from machinectl.actions.image.ask import ask_images
+from machinectl.actions.interruptible import on_each_until_interrupted
 from machinectl.actions.report import Report
 from machinectl.actions.sync.result import size
 from machinectl.errors import MachinectlError
@@ -57,7 +58,7 @@ def pull(
         finally:
             report.finished()
 
-    return on_each(names, one, parallel=parallel)
+    return on_each_until_interrupted(names, one, stop=lambda: None, parallel=parallel)
 
 
 def remove(
