@@ -162,6 +162,31 @@ def test_unshare_leaves_nothing_behind(pair):
     assert (again.returncode, "exports no such share" in again.stderr) == (1, True)
 
 
+def test_a_port_that_is_closed_and_a_machine_that_is_away(pair, lab):
+    first, second = pair.hosts
+    first.run("iptables -I INPUT -p tcp --dport 2201 -j REJECT")
+    closed = pair.run("volume", "share", "share1:data", "--via", "sshfs", check=False)
+    first.run("iptables -D INPUT -p tcp --dport 2201 -j REJECT")
+    assert closed.returncode == 1
+    assert "share2: the share data of share1 can't be mounted\n  why: ssh: connect to host" in closed.stderr
+    assert "TCP port 2201" in closed.stderr
+    assert second.run("docker volume ls -q; ls /var/lib/machinectl-shares").stdout == ""
+    pair.run("volume", "share", "share1:data")  # again, once it is open
+    lab.power_cut("share2")
+    away = pair.run("volume", "unshare", "share1:data", check=False)
+    assert (away.returncode, "share2: no SSH connection" in away.stderr) == (1, True)
+    forced = pair.run("volume", "unshare", "--force", "share1:data")
+    assert forced.stdout == "share1: shares data no more\n"
+    assert "later: machinectl volume unshare share1:data --to share2" in forced.stderr
+    lab.start("share2")
+    until(lambda: second.run("docker info", check=False).returncode == 0)
+    late = pair.run("volume", "unshare", "share1:data", "--to", "share2")
+    assert late.stdout.startswith("share2: has data no more\n")
+    assert second.run("docker volume ls -q; ls /etc/machinectl-shares /var/lib/machinectl-shares").stdout.split() == [
+        "/etc/machinectl-shares:", "/var/lib/machinectl-shares:",
+    ]  # fmt: skip
+
+
 def test_a_volume_that_is_there_already_is_left_alone(pair):
     pair.hosts[1].run("docker volume create precious")
     refused = pair.run("volume", "share", "share1:precious", check=False)

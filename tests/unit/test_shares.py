@@ -85,8 +85,8 @@ def test_kernels(tmp_path):
 
 
 def test_what_sshfs_said():
-    journal = "Starting machinectl-mount-data.service - …\nread: Connection reset by peer\nmachinectl-mount-data.service: Failed\n"
-    assert telling(journal) == "read: Connection reset by peer"
+    journal = "Starting machinectl-mount-data.service - …\nssh: connect to host x: Connection refused\nread: Connection reset by peer\nmachinectl-mount-data.service: Failed\n"
+    assert telling(journal) == "ssh: connect to host x: Connection refused\nread: Connection reset by peer"
 
 
 @pytest.mark.parametrize(

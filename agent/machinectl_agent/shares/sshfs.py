@@ -53,6 +53,8 @@ def sshfs_words(name: str, server: str, port: int) -> List[str]:
         "reconnect", "ServerAliveInterval=15", "ServerAliveCountMax=3",
         # other machines write, too: what is known of a name holds for a second
         "allow_other", "dcache_timeout=1", "noatime",
+        # else what ssh itself says is thrown away
+        "sshfs_verbose",
     ]  # fmt: skip
     host = f"[{server}]" if ":" in server else server
     return ["-F", "/dev/null", "-o", ",".join(options), f"root@{host}:/", mountpoint(name)]
@@ -119,15 +121,6 @@ def is_mounted(name: str) -> bool:
 
 def telling(journal: str) -> str:
     """Pure: the lines of ssh and sshfs, without systemd's own."""
-    noise = (
-        "Starting ",
-        "Started ",
-        "Stopped ",
-        "Failed to start ",
-        "Control process exited",
-        "Scheduled restart",
-    )
-    lines = [
-        line for line in journal.splitlines() if line.strip() and not any(word in line for word in noise)
-    ]
+    noise = ("Start", "Stopp", "Failed to start ", "Control process", "Scheduled restart", "SSHFS version")
+    lines = [line for line in journal.splitlines() if line.strip() and not line.startswith(noise)]
     return "\n".join(line for line in lines[-4:] if "machinectl-mount" not in line)

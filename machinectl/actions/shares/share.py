@@ -94,6 +94,9 @@ def unshare(
     volume on `source` stays. Also returned: who still has it. `force`: the export ends also for those that can't be
     reached or do not let go."""
     record = ask(source, "show")["share"]
+    if record is None and targets:
+        # one that was away when the export ended with --force
+        return on_each(targets, lambda name: bool(ask(name, "detach", server_name=source)["detached"])), []
     if record is None:
         raise MachinectlError(
             "this machine exports no such share", machine=source, hint=f"`machinectl volume ls {source}`"
