@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import urllib.request
 
 import pytest
 
@@ -131,6 +132,7 @@ def test_gc_frees_space_and_a_killed_one_leaves_the_registry_running(shop, pair)
     host = shop.hosts[server]
     shop.run("registry", "deploy", "--plain", server, "--use-on", client)
     place = f"{host.ip}:5000"
+    assert "freed 0.0 MB" in shop.run("registry", "gc", server).stdout
     big = fresh_image(shop, client, "big", 20_000_000)
     push(shop, client, f"{place}/box:1")
     shop.docker(client, "tag", big, f"{place}/big:1")
@@ -169,6 +171,39 @@ def test_gc_frees_space_and_a_killed_one_leaves_the_registry_running(shop, pair)
     shop.docker(client, "rmi", f"{place}/big:1", f"{place}/box:1", "big", check=False)
 
 
+def test_gc_of_images_that_lost_their_tag_spares_those_for_several_platforms(shop, one):
+    server, client = one
+    host = shop.hosts[server]
+    shop.run("registry", "deploy", "--plain", server, "--use-on", client)
+    place = f"{host.ip}:5000"
+    for size in (5_000_000, 1000):
+        push(shop, client, f"{place}/app:latest", of=fresh_image(shop, client, "fresh", size))
+        shop.docker(client, "rmi", "fresh")
+    assert "freed 0.0 MB" in shop.run("registry", "gc", server).stdout
+    kind = "application/vnd.docker.distribution.manifest.list.v2+json"
+    digest = json.loads(shop.run("registry", "tags", server, "--digests", "--output", "json").stdout)[0][
+        "digest"
+    ]
+    part = {
+        "mediaType": kind.replace(".list", ""),
+        "digest": digest,
+        "size": 1,
+        "platform": {"architecture": "arm64", "os": "linux"},
+    }
+    index = json.dumps({"schemaVersion": 2, "mediaType": kind, "manifests": [part]}).encode()
+    request = urllib.request.Request(
+        f"http://{place}/v2/app/manifests/both", index, {"Content-Type": kind}, method="PUT"
+    )
+    assert urllib.request.urlopen(request, timeout=20).status == 201  # noqa: S310 - a registry of the test's own
+    refused = shop.run("registry", "gc", "--untagged", server, check=False)
+    assert refused.returncode == 1 and "images for several platforms would be broken: app" in refused.stderr
+    shop.run("registry", "rm", server, "app:both")
+    freed = shop.run("registry", "gc", "--untagged", server).stdout
+    assert float(freed.removeprefix("freed ").partition(" ")[0]) > 4
+    assert pull(shop, client, f"{place}/app:latest") == f"{place}/app:latest"
+    shop.docker(client, "rmi", f"{place}/app:latest")
+
+
 def test_a_taken_port_is_one_clear_error_before_anything_changes(shop, one):
     server, _ = one
     host = shop.hosts[server]
@@ -199,7 +234,7 @@ def test_a_taken_port_is_one_clear_error_before_anything_changes(shop, one):
     assert system.returncode == 1 and "below /etc" in system.stderr
 
 
-def test_a_deploy_killed_after_any_step_is_finished_by_the_next(shop, one):
+def test_a_deploy_killed_after_any_step_is_finished_by_the_next(lab, shop, one):
     server, _ = one
     host = shop.hosts[server]
     deploy = ("registry", "deploy", "--port", "5443", "--storage", "/srv/images/5443", server)
@@ -220,7 +255,9 @@ def test_a_deploy_killed_after_any_step_is_finished_by_the_next(shop, one):
         run.communicate()
         shop.run(*deploy)
         assert CALM in shop.run(*deploy).stderr, step
-    assert "Running" in shop.run("registry", "ls").stdout
+    lab.power_cut(server)
+    lab.start(server)
+    until(lambda: "Running" in shop.run("registry", "ls", check=False).stdout, 30)
 
 
 def test_a_container_where_its_image_is_on_the_machine(shop, one):

@@ -18,7 +18,7 @@ from machinectl_agent.phases.base import Work
 from machinectl_agent.problems import Problem
 from machinectl_agent.registry import places
 from machinectl_agent.registry.ready import last_words, wait_ready
-from machinectl_agent.registry.unit import collector_options
+from machinectl_agent.registry.unit import collector_options, collector_result
 
 PAUSE = 0.2
 DEADLINE = 12 * 3600.0
@@ -45,6 +45,9 @@ def collect(
         if args.get("untagged"):
             _check_single_platform(host, storage)
         before = size(host, storage)
+        if not host.exists(f"{storage}/docker/registry/v2/repositories"):
+            # the program takes a registry that nothing was ever pushed to for a broken one
+            return {"before": before, "after": before}
         options = "OPTIONS=--delete-untagged\n" if args.get("untagged") else "OPTIONS=\n"
         host.write(collector_options(port), options)
         _run(work, port)
@@ -57,28 +60,28 @@ def _run(work: Work, port: int) -> None:
     work.log("the registry stands still while its layers are looked through")
     host.must("systemctl", "daemon-reload", deadline=60)
     host.run("systemctl", "reset-failed", unit, deadline=20)
+    host.remove(collector_result(port))
     host.must("systemctl", "start", "--no-block", unit, deadline=60)
     end = time.monotonic() + DEADLINE
-    begun = False
-    while True:
-        shown = host.run("systemctl", "show", unit, "-p", "ActiveState,Result,Job,ExecMainStartTimestampMonotonic",
-                         deadline=20).stdout  # fmt: skip
-        values = dict(line.partition("=")[::2] for line in shown.splitlines())
-        begun = begun or values.get("ExecMainStartTimestampMonotonic", "0") != "0"
-        idle = values.get("ActiveState") in ("inactive", "failed") and values.get("Job", "0") in ("", "0")
-        if idle:
-            break
+    while not _is_over(host, unit):
         if time.monotonic() >= end:
             raise Problem("deadline", f"{unit} did not end within {DEADLINE / 3600:.0f} hours")
         time.sleep(PAUSE)
     host.run("systemctl", "start", places.unit(port), deadline=60)
-    if values.get("Result") != "success" or not begun:
+    result = (host.read(collector_result(port)) or "it was killed").strip()
+    if result != "success":
         raise Problem(
             "registry-gc-failed",
             "the collection failed; the registry is started again",
-            why=last_words(host, unit) or f"its result: {values.get('Result')}",
+            why=last_words(host, unit) or f"its result: {result}",
             hint=f"look at `journalctl -u {unit}` on the host",
         )
+
+
+def _is_over(host: Host, unit: str) -> bool:
+    shown = host.run("systemctl", "show", unit, "-p", "ActiveState,Job", deadline=20).stdout
+    values = dict(line.partition("=")[::2] for line in shown.splitlines())
+    return values.get("ActiveState") in ("inactive", "failed") and values.get("Job", "") in ("", "0")
 
 
 def size(host: Host, storage: str) -> int:

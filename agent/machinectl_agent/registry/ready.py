@@ -15,6 +15,9 @@ from machinectl_agent.registry.unit import running
 
 DEADLINE = 45.0
 """Seconds until one that was started answers; a mirror asks its upstream first."""
+_SYSTEMD = re.compile(
+    r"(machinectl-registry-\S+\.service: |Started |Starting |Stopped |Stopping |Failed to start )"
+)
 RESTARTS = 3
 """systemd's own, after which we don't expect that the next one helps."""
 
@@ -55,11 +58,12 @@ def answers(port: int, *, tls: bool) -> bool:
 def last_words(host: Host, unit: str, lines: int = 4) -> str:
     """The lines of its journal that say what is wrong, the same thing once."""
     written = host.run("journalctl", "-u", unit, "-o", "cat", "--no-pager", "-n", "60", deadline=20).stdout
-    found = [line.strip() for line in written.splitlines() if line.strip()]
+    lines_of_its_own = (line.strip() for line in written.splitlines() if not _SYSTEMD.match(line))
+    found = [line for line in lines_of_its_own if line]
     telling = [
         line
         for line in found
-        if re.search(r"level=(error|fatal|panic)|^panic:|Error|error|refused|denied", line)
+        if re.search(r"level=(error|fatal|panic)|^panic:|[Ee]rror|failed|refused|denied", line)
     ]
     messages = (re.sub(r'.*?\bmsg="(.*?)(?<!\\)".*', r"\1", line) for line in telling or found)
     return "\n".join(list(dict.fromkeys(one[:300] for one in messages))[-lines:])

@@ -78,6 +78,7 @@ def render_units(spec: RegistrySpec, way: Way, files: Mapping[str, str]) -> Dict
         command=collect,
         systemctl="/bin/systemctl",
         options=collector_options(spec.port),
+        result=collector_result(spec.port),
         **values,
     )
     return {
@@ -94,6 +95,11 @@ def _escaped(command: str) -> str:
 def collector_options(port: int) -> str:
     """The file that says how to collect this time."""
     return f"/run/machinectl-registry-{port}.env"
+
+
+def collector_result(port: int) -> str:
+    """The file that says how the last collection ended; systemd itself forgets a unit that has ended well."""
+    return f"/run/machinectl-registry-{port}.result"
 
 
 def _program(spec: RegistrySpec, way: Way, name: str, *, publish: bool) -> str:
