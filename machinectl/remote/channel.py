@@ -19,6 +19,8 @@ MAX_LINE = 16 * 1024 * 1024
 """Bytes; the same as machinectl_agent.wire's."""
 
 _READ = 1024 * 1024
+_ALL = 1 << 30
+"""More than a window."""
 _STDERR_KEPT = 64 * 1024
 _PACKET = 32 * 1024
 """Bytes per write: sshd takes no larger packet, and slicing more copies it again for every packet."""
@@ -105,8 +107,9 @@ class Channel:
         self._on_stderr = taker
 
     def receive(self, timeout: float) -> bool:
-        """Waits until something has come on either stream; False at the end of both. Raises `SilenceError`."""
-        return self._pump(Deadline(timeout), "the command")
+        """Waits until something has come on either stream, and takes in what is on stderr; False at the end of both.
+        Raises `SilenceError`."""
+        return self._channel.recv_ready() or self._pump(Deadline(timeout), "the command")
 
     def take_in(self) -> None:
         """stderr as far as it has come; waits for nothing."""
@@ -116,7 +119,8 @@ class Channel:
     def take_stdout(self) -> bytes:
         """stdout as far as it has come; waits for nothing, empty where nothing has come."""
         if not self._stdout and self._channel.recv_ready():
-            return bytes(self._channel.recv(_READ))
+            # all that is there: paramiko moves what is left for each read, 64 MB where we are slower than the host
+            return bytes(self._channel.recv(_ALL))
         content = bytes(self._stdout)
         self._stdout.clear()
         return content

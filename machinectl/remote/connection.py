@@ -36,25 +36,26 @@ _CHUNK = 1024 * 1024
 class Connection:
     """Runs commands, as root unless told otherwise. One thread at a time; a machine each in many threads."""
 
-    def __init__(self, hops: list[Hop], become: Become, machine: str) -> None:
+    def __init__(self, hops: list[Hop], become: Become, machine: str, window: int = WINDOW) -> None:
         self._hops = hops
         self._become = become
         self.machine = machine
+        self.window = window
         self.settings = hops[-1].settings
         self.fabric = hops[-1].connection
         """The fabric.Connection itself, for what this class does not offer."""
 
     def start(
-        self, command: str, *, as_root: bool = True, timeout: float = CONNECT_DEADLINE, window: int = WINDOW
+        self, command: str, *, as_root: bool = True, timeout: float = CONNECT_DEADLINE, window: int = 0
     ) -> Channel:
         """A command by the login shell; `as_root` puts it through sudo where the user isn't root. `window`: bytes
-        that the host may send ahead of what is read."""
+        that the host may send ahead of what is read; 0: the connection's own."""
         import paramiko  # noqa: PLC0415  # 150 ms
 
         wrapped = wrap(command, self._become) if as_root and self._become.wraps(self.settings.user) else None
         transport = self.fabric.transport
         try:
-            channel = transport.open_session(window_size=window, timeout=timeout)
+            channel = transport.open_session(window_size=window or self.window, timeout=timeout)
             channel.settimeout(timeout)
             started = Channel(
                 channel,
@@ -114,7 +115,7 @@ class Connection:
 
     def unprivileged(self) -> Connection:
         """The same connection, whose commands run as the user who logged in."""
-        return Connection(self._hops, Become("none"), self.machine)
+        return Connection(self._hops, Become("none"), self.machine, self.window)
 
     def close(self) -> None:
         for hop in reversed(self._hops):
