@@ -5,7 +5,8 @@
 Boots a lab of its own (two hosts), measures, removes it. Wall-clock seconds, medians; every way starts from files in
 the page cache and makes new ones. What scp, rsync and tar leave in the page cache we have on the disk when we end.
 `direct ssh`: host to host, logged in from here (`ssh one "cat x | ssh two 'cat > y'"`), which needs a key and a host
-key on the first host; `raw TCP`: host to host in the clear, what the link gives. Exit status 1 where a target is missed.
+key on the first host; `raw TCP`: host to host in the clear, what the link gives. Exit status 1 where a target is
+missed.
 """
 
 from __future__ import annotations
@@ -94,7 +95,8 @@ class Bench:
                 path.parent.mkdir(parents=True)
             path.write_bytes(block[number : number + 4096])
         subprocess.run([*self.scp(), "-q", large, f"{self.one.name}:/bench/large"], check=True)
-        tar = f"tar -C {many} -cf - . | {shlex.join(self.ssh(self.one))} 'mkdir /bench/many && tar -C /bench/many -xf -'"
+        unpack = shlex.quote("mkdir /bench/many && tar -C /bench/many -xf -")
+        tar = f"tar -C {many} -cf - . | {shlex.join(self.ssh(self.one))} {unpack}"
         subprocess.run(["sh", "-c", tar], check=True)
         subprocess.run(["sync"], check=True)
 
@@ -137,9 +139,9 @@ class Bench:
                 place = self.new(target)
                 unpack = f"mkdir {place} && tar -C {place} -xf -"
                 pack = f"tar -C {source} -cf - ."
-                return shell(
-                    f"{f'{read} {shlex.quote(pack)}' if read else pack} | {f'{write} {shlex.quote(unpack)}' if write else f'({unpack})'}"
-                )
+                first = f"{read} {shlex.quote(pack)}" if read else pack
+                second = f"{write} {shlex.quote(unpack)}" if write else f"({unpack})"
+                return shell(f"{first} | {second}")
 
             return command
 
@@ -149,9 +151,8 @@ class Bench:
         def raw() -> list[str]:
             listen = shlex.quote(LISTEN.format(self.new("/bench")))
             send = shlex.quote(SEND.format(self.two.ip, "/bench/large"))
-            return shell(
-                f"{ssh_two} {shlex.quote(f'python3 -c {listen}')} & {ssh_one} {shlex.quote(f'python3 -c {send}')} && wait"
-            )
+            there, here = (shlex.quote(f"python3 -c {one}") for one in (listen, send))
+            return shell(f"{ssh_two} {there} & {ssh_one} {here} && wait")
 
         return {
             (f"file, {up}", OURS): lambda: self.ours(f"{here}/large", f"{one}:{self.new('/bench')}"),

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 WITHIN = 86400.0
 """Seconds for a whole carry, unless the caller says otherwise. A host that falls silent is noticed in 45."""
 
-DIAL = 4.0
+DIAL = 3.0
 """Seconds for one machine to reach the other. Tried both ways, one after the other."""
 
 GRACE = 10.0
@@ -129,10 +129,7 @@ class _Work:
         self, end: MachineEnd, role: str, credential: Mapping[str, str] | None = None
     ) -> Iterator[_Open]:
         """Connects and starts the agent's end."""
-        from machinectl.remote.bundle import build_bundle  # noqa: PLC0415 - nothing heavy before it is wanted
-        from machinectl.remote.connection import open_connection  # noqa: PLC0415
-        from machinectl.remote.deadline import Deadline  # noqa: PLC0415
-        from machinectl.remote.streams import start_stream  # noqa: PLC0415
+        from machinectl.remote.streams import open_stream  # noqa: PLC0415 - nothing heavy before it is wanted
 
         machine = self.store.load(end.machine)
         args: dict[str, Any] = {"role": role, "kind": end.kind, "args": dict(end.args)}
@@ -140,23 +137,18 @@ class _Work:
             args.update(limit_rate=self.limit_rate, compress=self.compress)
         if credential:
             args["credential"] = dict(credential)
-        with open_connection(
-            machine.ssh, machine=end.machine, known_hosts=self.store.known_hosts, become=self.become
-        ) as connection:
-            try:
-                stream = start_stream(
-                    connection,
-                    build_bundle(),
-                    args,
-                    user=end.user,
-                    on_event=self._event,
-                    deadline=Deadline(self.within),
-                )
-                ready = stream.expect("ready")
-            except MachinectlError as error:
-                error.machine = error.machine or end.machine
-                raise
-            hosts = dict.fromkeys((machine.ip, connection.settings.host, *ready["addresses"]))
+        with open_stream(
+            machine.ssh,
+            args,
+            machine=end.machine,
+            known_hosts=self.store.known_hosts,
+            become=self.become,
+            user=end.user,
+            on_event=self._event,
+            within=self.within,
+        ) as (stream, settings):
+            ready = stream.expect("ready")
+            hosts = dict.fromkeys((machine.ip, settings.host, *ready["addresses"]))
             yield _Open(stream, [(str(host), int(ready["port"])) for host in hosts if ready["port"]])
 
     def _event(self, message: Mapping[str, Any]) -> None:
@@ -278,8 +270,8 @@ def _meet(work: _Work, source: _Open, destination: _Open) -> bool:
 def _wait_both(source: _Open, destination: _Open) -> list[dict[str, Any]]:
     """Until both ends are done. Closing the connections ends the agents, whatever they are at."""
     streams = (source.stream, destination.stream)
+    futures = [_begin(stream.result) for stream in streams]
     try:
-        futures = [_begin(stream.result) for stream in streams]
         wait(futures, return_when=FIRST_EXCEPTION)
         wait(futures, timeout=GRACE)
         found = [future.exception() if future.done() else None for future in futures]
@@ -288,7 +280,8 @@ def _wait_both(source: _Open, destination: _Open) -> list[dict[str, Any]]:
         return [future.result(0) for future in futures]
     finally:
         for stream in streams:
-            stream.close()
+            stream.end()
+        wait(futures, timeout=5)  # nobody reads from them when they are closed
 
 
 def _relay(source: _Open, destination: _Open) -> list[dict[str, Any]]:

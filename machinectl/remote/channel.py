@@ -208,6 +208,10 @@ class Channel:
             return 255  # ended by a signal, or a server that tells no status: ssh(1) says 255 as well
         return status
 
+    def end(self) -> None:
+        """`close`, from any thread: whoever reads sees the end."""
+        self._channel.close()
+
     def close(self) -> None:
         self._channel.close()
 

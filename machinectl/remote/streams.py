@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
+import time
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 from typing import Any, TypeVar
 
 from machinectl.errors import AgentFailed, ConnectionFailed, MachinectlError, RemoteFailed
+from machinectl.model import SshAddress
 from machinectl.remote import bootstrap
 from machinectl.remote.agent_client import IDLE_LIMIT, run_agent
-from machinectl.remote.bundle import Bundle, build_bundle
+from machinectl.remote.become import Become
+from machinectl.remote.bundle import build_bundle
 from machinectl.remote.channel import Channel, InputClosed, SilenceError
-from machinectl.remote.connection import Connection
+from machinectl.remote.connection import CONNECT_DEADLINE, Connection, open_connection
 from machinectl.remote.deadline import Deadline
+from machinectl.remote.native import NativeChannel, native_connection
+from machinectl.remote.sshconfig import Settings
 from machinectl_agent import wire
 from machinectl_agent.files.framing import broken
 
@@ -29,7 +36,9 @@ _NOT_OURS = ("install-failed", "python-install-failed", "bootstrap-failed")
 class AgentStream:
     """A transport of framing.py, and a conversation. One thread at a time."""
 
-    def __init__(self, channel: Channel, machine: str, on_event: OnEvent, clock: Deadline) -> None:
+    def __init__(
+        self, channel: Channel | NativeChannel, machine: str, on_event: OnEvent, clock: Deadline
+    ) -> None:
         self._channel = channel
         self._on_event = on_event
         self._clock = clock
@@ -112,6 +121,10 @@ class AgentStream:
             return error
         return None
 
+    def end(self) -> None:
+        """From any thread: the agent ends, and whoever waits for it gets an error."""
+        self._channel.end()
+
     def close(self) -> None:
         self._channel.close()
 
@@ -172,26 +185,53 @@ class AgentStream:
         )
 
 
-def start_stream(
-    connection: Connection,
-    bundle: Bundle,
+@contextlib.contextmanager
+def open_stream(
+    address: SshAddress,
     args: Mapping[str, Any],
     *,
+    machine: str,
+    known_hosts: Path,
+    become: Become,
     user: str,
     on_event: OnEvent,
-    deadline: Deadline,
-) -> AgentStream:
-    """The agent's end, ready for orders (its `ready` is the next event)."""
+    within: float,
+) -> Iterator[tuple[AgentStream, Settings]]:
+    """The agent's end, ready for orders (its `ready` is the next event). `user` as in `ask_files`."""
+    bundle = build_bundle()
+    clock = Deadline(within)
 
-    def start(by: Connection, who: str) -> AgentStream:
+    def start(by: Any, who: str) -> AgentStream:
         request = wire.request("carry", {**args, "user": who})
-        channel = bootstrap.start_agent(by, bundle, request, on_event=on_event, deadline=deadline)
-        stream = AgentStream(channel, connection.machine, on_event, deadline)
-        stream.expect("hello")
+        channel = bootstrap.start_agent(by, bundle, request, on_event=on_event, deadline=clock)
+        stream = AgentStream(channel, machine, on_event, clock)
+        try:
+            stream.expect("hello")
+        except BaseException:
+            stream.close()
+            raise
         return stream
 
-    connection.window = WINDOW
-    return _as_user(connection, user, start)
+    began = time.monotonic()
+    native = native_connection(address, machine=machine, known_hosts=known_hosts, become=become)
+    if native:
+        try:
+            stream = _as_user(native, user, start)
+        except MachinectlError as error:
+            # no agent or passphrase for ssh, a host key that is not pinned yet, …: ours says what is wrong, if it is
+            if not isinstance(error, ConnectionFailed) and error.problem != "bootstrap-failed":
+                raise
+        else:
+            with contextlib.closing(stream):
+                yield stream, native.settings
+            return
+    left = max(CONNECT_DEADLINE - (time.monotonic() - began), 5.0)
+    with open_connection(
+        address, machine=machine, known_hosts=known_hosts, become=become, deadline=left
+    ) as connection:
+        connection.window = WINDOW
+        with contextlib.closing(_as_user(connection, user, start)) as stream:
+            yield stream, connection.settings
 
 
 def ask_files(
@@ -207,7 +247,7 @@ def ask_files(
     return _as_user(connection, user, ask)
 
 
-def _as_user(connection: Connection, user: str, work: Callable[[Connection, str], Done]) -> Done:
+def _as_user(connection: Any, user: str, work: Callable[[Any, str], Done]) -> Done:
     """`user`: whose files; empty: those of the user who logs in, who needs no root for it where the agent is there
     already."""
     if user:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
+import re
+import shlex
 import signal
 import subprocess
 import time
+from pathlib import Path
 
 import pytest
 
@@ -222,3 +225,37 @@ def test_through_this_computer_where_a_firewall_is_between(shop):
     done = shop.run("scp", "--relay", "-C", "two:word", "one:word2")
     assert done.stderr == ""
     assert shop.one.run("cat /home/ops/word2").stdout == "hello\n"
+
+
+def test_what_the_page_tells(shop, new_controller, tmp_path, monkeypatch):
+    """Every command of docs/files.md, in its order, with what it needs."""
+    page = (Path(__file__).parents[2] / "docs/files.md").read_text()
+    controller = new_controller()
+    monkeypatch.chdir(tmp_path)
+    for host, names in ((shop.one, ("web1", "db1")), (shop.two, ("web2",))):
+        for name in names:
+            as_machine(controller, host, name=name)
+        host.run(
+            "mkdir -p /srv/html /var/log && echo hello > /srv/html/index.html && echo note > /root/notes.txt; touch /var/log/dpkg.log"
+        )
+    (tmp_path / "html").mkdir()
+    (tmp_path / "html/index.html").write_text("hello\n")
+    (tmp_path / "logs").mkdir()
+    for name in ("site.tar.gz", "root.crt", "disk.img"):
+        (tmp_path / name).write_bytes(os.urandom(100_000))
+    blocks = re.findall(r"^```sh\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
+    commands = [line for block in blocks for line in block.splitlines()]
+    assert len(commands) == 10
+    for command in commands:
+        words = shlex.split(command)
+        assert words[:2] == ["machinectl", "scp"]
+        controller.run(*words[1:])
+    assert {"dpkg.log", "notes.txt"} <= set(os.listdir(tmp_path / "logs"))  # noqa: PTH208 - names
+    for host in (shop.one, shop.two):
+        assert (
+            host.run("cat /srv/html/index.html; stat -c %U /usr/local/share/ca-certificates/root.crt").stdout
+            == "hello\nroot\n"
+        )
+    assert shop.two.run("cat /srv/copy/index.html").stdout == "hello\n"
+    sums = shop.one.run("cd /var/tmp && sha256sum < disk.img").stdout
+    assert sums.split()[0] == digest_of(tmp_path / "disk.img")

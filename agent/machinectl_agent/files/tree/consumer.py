@@ -10,13 +10,16 @@ from typing import Any, BinaryIO, Dict, List, Mapping, Optional, cast
 from machinectl_agent.files.framing import broken
 from machinectl_agent.files.tree import records
 from machinectl_agent.files.tree.commit import make_moves, plan_moves
-from machinectl_agent.files.tree.durable import sync_file_system
+from machinectl_agent.files.tree.durable import sync_file_system, sync_files
 from machinectl_agent.files.tree.faults import problem_of, to_bytes
 from machinectl_agent.files.tree.progress import Pace, Teller
 from machinectl_agent.files.tree.staging import Staging, size_of
 from machinectl_agent.files.tree.target import Place, Target
 from machinectl_agent.files.tree.writer import TreeWriter
 from machinectl_agent.problems import Problem
+
+FEW = 64
+"""Files that are synced one by one."""
 
 WORTH_KEEPING = 16 * 1024 * 1024
 """Bytes; a copy that broke off with fewer is cleared away at once."""
@@ -106,7 +109,10 @@ class _Consumer:
         self._writer.close()
         staging = self._staging
         try:
-            sync_file_system(staging.descriptor)
+            if self._writer.files <= FEW:
+                sync_files(staging.path)
+            else:
+                sync_file_system(staging.descriptor)
         except OSError as error:
             raise problem_of(error, self._target) from error
         moves = []

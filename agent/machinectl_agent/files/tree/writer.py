@@ -10,6 +10,7 @@ from typing import BinaryIO, List, NamedTuple, Optional, Set
 
 from machinectl_agent.files.framing import broken
 from machinectl_agent.files.tree import records
+from machinectl_agent.files.tree.durable import start_writing
 from machinectl_agent.files.tree.faults import problem_of, show
 from machinectl_agent.files.tree.progress import Pace
 from machinectl_agent.files.tree.records import Record
@@ -19,6 +20,9 @@ from machinectl_agent.problems import Problem
 CHUNK = 1024 * 1024
 _LARGE = 16 * 1024 * 1024
 """Bytes; for such a file it is worth a look whether there is room."""
+
+_PUSH = 32 * 1024 * 1024
+"""Bytes that are written before the disk is set to work on them."""
 
 _NEW = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
@@ -158,13 +162,18 @@ class TreeWriter:
 
     def _copy(self, descriptor: int, left: int) -> None:
         readinto = self._source.readinto  # type: ignore[attr-defined] # a BufferedReader
+        started = here = os.lseek(descriptor, 0, os.SEEK_CUR) if left > _PUSH else 0
         while left:
+            if here - started >= _PUSH:
+                start_writing(descriptor, started, here - started)
+                started = here
             view = self._buffer[: min(CHUNK, left)]
             came = readinto(view)
             if not came:
                 raise broken("the tree ends in the middle")
             _write_all(descriptor, view[:came])
             left -= came
+            here += came
             self._wrote(came)
 
     def _holes(self, descriptor: int, size: int) -> None:
