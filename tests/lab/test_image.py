@@ -15,7 +15,7 @@ pytestmark = [pytest.mark.lab, pytest.mark.timeout(400)]
 
 @pytest.fixture(scope="module")
 def shop(make_host, new_controller, busybox):
-    hosts = [make_host(f"img-{suite}", suite) for suite in ("trixie", "bookworm", "sid")]
+    hosts = [make_host(f"img-{suite}", suite, engine=True) for suite in ("trixie", "bookworm", "sid")]
     return open_shop(new_controller(), hosts, busybox)
 
 
@@ -183,3 +183,29 @@ def test_ls_and_rm(shop, app):
         assert (refused.returncode, "app:1 is in use" in refused.stderr) == (1, True)
     finally:
         shop.docker(old, "rm -f user")
+
+
+def test_an_engine_with_containerds_store_gets_all_and_gives_back(shop, app):
+    """Docker 29's default. Its ids are others; the layers are compared."""
+    first, old, new = shop.names
+    host = shop.hosts[new]
+    host.run("cp /etc/docker/daemon.json /root/daemon.json")
+    change = "d['features'] = {'containerd-snapshotter': True}; json.dump(d, open(p, 'w'))"
+    host.run(f"python3 -c \"import json; p='/etc/docker/daemon.json'; d=json.load(open(p)); {change}\"")
+    host.run("systemctl restart docker")
+    try:
+        assert "containerd" in shop.docker(new, "info -f '{{.DriverStatus}}'")
+        done = shop.controller.run("image", "push", "--from", first, "app:1", new)
+        assert f"{new}: this machine keeps images in containerd's store: all layers are sent" in done.stderr
+        assert shop.docker(new, "run --rm app:1") == "one"
+        assert shop.id(new, "app:1") not in ("", app)
+        again = shop.controller.run("image", "push", "--from", first, "app:1", new)
+        assert again.stdout == f"{new}: everything is there\n"
+        shop.build(new, "back:1", "back", parent="app:1", size=500_000)
+        told = shop.push("--from", new, "back:1,app:1", first, old)
+        assert [(one["error"], one["unchanged"]) for one in told.values()] == [(None, ["app:1"])] * 2
+        for name in (first, old):
+            assert told[name]["bytes"] < 600_000
+            assert shop.docker(name, "run --rm back:1") == "back"
+    finally:
+        host.run("cp /root/daemon.json /etc/docker/daemon.json && systemctl restart docker")

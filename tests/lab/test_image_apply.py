@@ -21,7 +21,7 @@ AGENTS = "pgrep -f 'machinectl/agent/[0-9a-f]* carry'"
 @pytest.fixture(scope="module")
 def shop(make_host, new_controller, busybox):
     """img1 (trixie) has app:1 and slow:1, img2 (bookworm) nothing."""
-    hosts = [make_host("img1", "trixie"), make_host("img2", "bookworm")]
+    hosts = [make_host("img1", "trixie", engine=True), make_host("img2", "bookworm", engine=True)]
     shop = open_shop(new_controller(), hosts, busybox)
     shop.app = shop.build("img1", "app:1", "one")
     shop.build("img1", "slow:1", "slow", size=7_000_000)
