@@ -9,7 +9,6 @@ import subprocess
 
 import pytest
 
-from machinectl.actions.sync.by_agent import Origin
 from machinectl.actions.sync.compare import compare, merge
 from machinectl.actions.sync.ends import HereEnd, list_side
 from machinectl.remote.rsync import Wish
@@ -17,8 +16,9 @@ from machinectl.remote.rsync_output import parse_change
 from machinectl_agent.files.sync.changes import checked, consume_changes, produce_changes
 from machinectl_agent.files.sync.exclude import compile_excludes
 from machinectl_agent.files.sync.listing import scan, split_source
-from machinectl_agent.files.sync.settle import prepare, settle
+from machinectl_agent.files.sync.settle import settle
 from machinectl_agent.problems import Problem
+from tests.sync_here import run
 
 NO_TEXT = os.fsdecode(b"no \xff text\n")
 
@@ -71,31 +71,6 @@ def test_a_source(source, split):
 def listed(*folders, wish=None):
     end = HereEnd()
     return merge(list_side(end, [str(one) for one in folders], (wish or Wish()).exclude, missing=True))[0]
-
-
-def run(source, target, wish=None):
-    """A whole sync between two folders, with the parts that machines run; what was planned."""
-    wish = wish or Wish()
-    end = HereEnd()
-    origin = Origin(end, [source], wish)
-    ours, numbers = origin.listed()
-    folder = f"{target}/"
-    theirs = merge(list_side(end, [folder + split_source(source)[1]], wish.exclude, missing=True))[0]
-    plan = compare(ours, theirs, wish)
-    links = [[one, ours[one][5]] for one in plan.links]
-    prepare({"target": folder, "clear": plan.clear, "folders": plan.folders, "links": links}, None)
-    send = [*plan.send, *plan.unsure]
-    entries = [[numbers[one], one, ours[one][4], ours[one][3], ours[one][6]] for one in send]
-    stream = io.BytesIO()
-    produce_changes({"sources": [source], "entries": entries}, stream, None)
-    stream.seek(0)
-    consume_changes({"target": folder}, stream, None)
-    folders = sorted((one for one in ours if ours[one][1] == "d"), reverse=True)
-    attributes = [
-        [one, ours[one][4], ours[one][3], ours[one][6]] for one in [*plan.update, *plan.links, *folders]
-    ]
-    settle({"target": folder, "delete": plan.delete, "attributes": attributes}, None)
-    return plan
 
 
 @pytest.fixture

@@ -101,11 +101,37 @@ def _receive(reader: _Reader, target: str, path: str, head: Mapping[str, Any], *
                 os.fchmod(file.fileno(), int(head["mode"]))
                 os.utime(temporary, ns=(int(head["time"]), int(head["time"])))
         if whole:
-            os.replace(temporary, final)
+            take_place(temporary, final)
         return whole
     finally:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(temporary)
+
+
+def take_place(temporary: str, final: str) -> None:
+    """As rsync: an empty folder gives way, even one that --exclude hides. Raises `Problem` for another one."""
+    try:
+        os.replace(temporary, final)
+    except IsADirectoryError:
+        clear(final)
+        os.replace(temporary, final)
+
+
+def clear(path: str) -> None:
+    """Never what is in a folder: what is to go of it was named before."""
+    if os.path.islink(path) or not os.path.isdir(path):
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(path)
+        return
+    try:
+        os.rmdir(path)
+    except OSError as error:
+        raise Problem(
+            "folder-in-the-way",
+            f"{path} is a folder here and none in the source",
+            why=error.strerror or "",
+            hint="--delete removes what is in it, but not what --exclude names",
+        ) from error
 
 
 class _Reader:

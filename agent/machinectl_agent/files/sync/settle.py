@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 from typing import Any, Dict, Mapping
 
-from machinectl_agent.files.sync.changes import checked, set_owner
+from machinectl_agent.files.sync.changes import checked, clear, set_owner, take_place
 from machinectl_agent.files.sync.listing import TEMPORARY, problem_of
 from machinectl_agent.problems import Problem
 
@@ -20,7 +20,7 @@ def prepare(args: Mapping[str, Any], _session: Any) -> Dict[str, Any]:
         if not os.path.isdir(target):
             os.mkdir(target)
         for path in args["clear"]:
-            _clear(os.path.join(target, checked(path)))
+            clear(os.path.join(target, checked(path)))
         for path in args["folders"]:
             with contextlib.suppress(FileExistsError):
                 os.mkdir(os.path.join(target, checked(path)))
@@ -28,7 +28,11 @@ def prepare(args: Mapping[str, Any], _session: Any) -> Dict[str, Any]:
             final = os.path.join(target, checked(path))
             temporary = os.path.join(os.path.dirname(final), f"{TEMPORARY}{os.getpid()}.link")
             os.symlink(leads, temporary)
-            os.replace(temporary, final)
+            try:
+                take_place(temporary, final)
+            except BaseException:
+                os.unlink(temporary)
+                raise
     except FileNotFoundError as error:
         raise Problem(
             "no-such-file",
@@ -78,23 +82,6 @@ def _set(path: str, mode: int, time: int, owner: str, args: Mapping[str, Any]) -
         os.utime(path, ns=(time, time), follow_symlinks=False)
     except FileNotFoundError:
         pass  # it changed while it was read, and was left out
-
-
-def _clear(path: str) -> None:
-    """Never what is in a folder: that was named before it, where it was to go."""
-    if os.path.islink(path) or not os.path.isdir(path):
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(path)
-        return
-    try:
-        os.rmdir(path)
-    except OSError as error:
-        raise Problem(
-            "folder-in-the-way",
-            f"{path} is a folder here and none in the source",
-            why=error.strerror or "",
-            hint="--delete removes what is in it, but not what --exclude names",
-        ) from error
 
 
 def sweep(target: str) -> None:

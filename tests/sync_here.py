@@ -1,0 +1,38 @@
+"""A whole sync between two folders of this computer, with the parts that machines run."""
+
+from __future__ import annotations
+
+import io
+
+from machinectl.actions.sync.by_agent import Origin
+from machinectl.actions.sync.compare import compare, merge
+from machinectl.actions.sync.ends import HereEnd, list_side
+from machinectl.remote.rsync import Wish
+from machinectl_agent.files.sync.changes import consume_changes, produce_changes
+from machinectl_agent.files.sync.listing import split_source
+from machinectl_agent.files.sync.settle import prepare, settle
+
+
+def run(source, target, wish=None):
+    """What was planned. Raises `Problem`."""
+    wish = wish or Wish()
+    end = HereEnd()
+    origin = Origin(end, [source], wish)
+    ours, numbers = origin.listed()
+    folder = f"{target}/"
+    theirs = merge(list_side(end, [folder + split_source(source)[1]], wish.exclude, missing=True))[0]
+    plan = compare(ours, theirs, wish)
+    links = [[one, ours[one][5]] for one in plan.links]
+    prepare({"target": folder, "clear": plan.clear, "folders": plan.folders, "links": links}, None)
+    send = [*plan.send, *plan.unsure]
+    entries = [[numbers[one], one, ours[one][4], ours[one][3], ours[one][6]] for one in send]
+    stream = io.BytesIO()
+    produce_changes({"sources": [source], "entries": entries}, stream, None)
+    stream.seek(0)
+    consume_changes({"target": folder}, stream, None)
+    folders = sorted((one for one in ours if ours[one][1] == "d"), reverse=True)
+    attributes = [
+        [one, ours[one][4], ours[one][3], ours[one][6]] for one in [*plan.update, *plan.links, *folders]
+    ]
+    settle({"target": folder, "delete": plan.delete, "attributes": attributes}, None)
+    return plan
