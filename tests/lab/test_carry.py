@@ -36,7 +36,7 @@ class Told(Report):
 
 @pytest.fixture(scope="module")
 def hosts(make_host):
-    return make_host("carry1"), make_host("carry2", "trixie")
+    return make_host("carry1", engine=True), make_host("carry2", "trixie", engine=True)
 
 
 @pytest.fixture

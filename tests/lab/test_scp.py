@@ -24,7 +24,7 @@ MANY = 20_000
 def shop(make_host, new_controller):
     """`one` (bookworm, login ops, who may sudo) and `two` (trixie, login root)."""
     controller = new_controller()
-    controller.one, controller.two = make_host("scp1"), make_host("scp2", "trixie")
+    controller.one, controller.two = make_host("scp1", engine=True), make_host("scp2", "trixie", engine=True)
     as_machine(controller, controller.one, user="ops", name="one")
     as_machine(controller, controller.two, name="two")
     return controller

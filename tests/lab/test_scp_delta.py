@@ -17,7 +17,10 @@ MIB = 1 << 20
 def shop(make_host, new_controller):
     """`d1` (bookworm, login ops, who may sudo) and `d2` (trixie, login root), both with rsync."""
     controller = new_controller()
-    controller.hosts = {"d1": make_host("delta1"), "d2": make_host("delta2", "trixie")}
+    controller.hosts = {
+        "d1": make_host("delta1", engine=True),
+        "d2": make_host("delta2", "trixie", engine=True),
+    }
     for name, user in (("d1", "ops"), ("d2", "root")):
         host = controller.hosts[name]
         as_machine(controller, host, user=user, name=name)

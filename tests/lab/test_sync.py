@@ -22,7 +22,10 @@ MIB = 1024 * 1024
 def site(make_host, new_controller):
     """Two machines with rsync, known to a store; no engine is wanted for files."""
     controller = new_controller()
-    controller.hosts = {"sync1": make_host("sync1"), "sync2": make_host("sync2", "trixie")}
+    controller.hosts = {
+        "sync1": make_host("sync1", engine=True),
+        "sync2": make_host("sync2", "trixie", engine=True),
+    }
     for name, host in controller.hosts.items():
         remember(controller, name, host.ip, host.key)
         host.run("apt-get update -q >&2 && apt-get install -y -q --no-install-recommends rsync >&2")

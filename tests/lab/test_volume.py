@@ -101,7 +101,7 @@ def data(volume):
 @pytest.fixture(scope="module")
 def shop(make_host, new_controller, busybox):
     controller = new_controller()
-    hosts = [make_host("vol1", "bookworm"), make_host("vol2", "trixie")]
+    hosts = [make_host("vol1", "bookworm", engine=True), make_host("vol2", "trixie", engine=True)]
     creates = [controller.start("create", "--ip", one.ip, "--ssh-key", one.key, one.name) for one in hosts]
     for one in creates:
         out, err = one.communicate(timeout=400)

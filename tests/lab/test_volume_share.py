@@ -26,7 +26,7 @@ HAS_NFS = "nfsd" in Path("/proc/filesystems").read_text()
 def pair(make_host, new_controller, busybox):
     """A machine that has the volume, and another one."""
     controller = new_controller()
-    hosts = [make_host("share1"), make_host("share2", "trixie")]
+    hosts = [make_host("share1", engine=True), make_host("share2", "trixie", engine=True)]
     with ThreadPoolExecutor(2) as pool:
         list(pool.map(controller.create, hosts))
     for host in hosts:
@@ -201,7 +201,7 @@ def test_exports_and_volumes_as_the_real_programs_read_them(pair):
     """exportfs reads our file without the kernel's server; dockerd gets as far as mount(2)."""
     first, second = pair.hosts
     first.run(
-        "DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends nfs-kernel-server >&2"
+        "DEBIAN_FRONTEND=noninteractive apt-get update -q >&2 && DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends nfs-kernel-server >&2"
     )
     record = Record(
         "data", "nfs", "data", "/var/lib/docker/volumes/data/_data",
