@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from machinectl.cli.become_flag import add_become_flag, ask_become
+from machinectl.cli.sizes import human
 from machinectl.cli.table import align
 from machinectl.cli.volume_flags import VERBS, add_verbs, pairs
 from machinectl.cli.volume_share import VERBS as SHARE_VERBS
@@ -34,7 +35,6 @@ A volume is MACHINE:NAME, a folder that containers mount is MACHINE:/path.
 """
 
 _HEAD = "MACHINE\tVOLUME\tDRIVER\tSIZE\tUSED BY"
-_UNITS = ("B", "kB", "MB", "GB", "TB")
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -100,15 +100,6 @@ def render_table(volumes: list[dict[str, Any]]) -> str:
         for one in volumes
     ]
     return align([_HEAD, *rows])
-
-
-def human(size: float) -> str:
-    """Bytes for people, in powers of 1000 as Docker shows them."""
-    for unit in _UNITS[:-1]:
-        if size < 999.5:
-            return f"{size:.0f} {unit}" if unit == "B" else f"{size:.3g} {unit}"
-        size /= 1000
-    return f"{size:.3g} {_UNITS[-1]}"
 
 
 def _create(args: argparse.Namespace, store: Store) -> int:

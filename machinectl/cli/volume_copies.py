@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from machinectl.cli.become_flag import ask_become
+from machinectl.cli.meter import Meter
+from machinectl.cli.sizes import human
 from machinectl.cli.volume_flags import pairs
 from machinectl.errors import UsageError
 
@@ -19,21 +21,23 @@ if TYPE_CHECKING:
 def backup(args: argparse.Namespace, store: Store) -> int:
     from machinectl.actions.report import Report  # noqa: PLC0415
     from machinectl.actions.volume.backup import backup as save  # noqa: PLC0415
-    from machinectl.actions.volume.backup import file_name  # noqa: PLC0415
+    from machinectl.actions.volume.backup import best_there_is, file_name  # noqa: PLC0415
     from machinectl.actions.volume.names import parse_volume  # noqa: PLC0415
 
     volume = parse_volume(args.volume)
-    file = args.file or file_name(volume, args.compress)
-    if file != "-" and ":" not in file and Path(file).expanduser().is_dir():
+    consistency, become, file = _consistency(args), ask_become(args), args.file
+    if not file or (file != "-" and ":" not in file and Path(file).expanduser().is_dir()):
+        args.compress = args.compress or best_there_is(store, volume, become)
         file = str(Path(file) / file_name(volume, args.compress))
-    saved = save(
-        store, volume, file, compress=args.compress, consistency=_consistency(args), become=ask_become(args),
-        report=Report(volume.machine, quiet=args.quiet),
-    )  # fmt: skip
+    with Meter(quiet=args.quiet or file == "-") as meter:
+        saved = save(
+            store, volume, file, compress=args.compress, consistency=consistency, become=become,
+            report=Report(volume.machine, quiet=args.quiet), progress=meter,
+        )  # fmt: skip
     print(f"{saved.sha256}  {saved.file}", file=sys.stderr if file == "-" else sys.stdout)
     if not args.quiet:
         print(
-            f"{saved.entries} entries, {_size(saved.bytes)}; {_size(saved.size)} in the file", file=sys.stderr
+            f"{saved.entries} entries, {human(saved.bytes)}; {human(saved.size)} in the file", file=sys.stderr
         )
     return 0
 
@@ -44,14 +48,16 @@ def restore(args: argparse.Namespace, store: Store) -> int:
     from machinectl.actions.volume.names import parse_volume  # noqa: PLC0415
 
     volume = parse_volume(args.volume)
-    done = bring_back(
-        store, args.file, volume, options=_options(args), become=ask_become(args),
-        report=Report(volume.machine, quiet=args.quiet),
-    )  # fmt: skip
+    become = ask_become(args)
+    with Meter(quiet=args.quiet) as meter:
+        done = bring_back(
+            store, args.file, volume, options=_options(args), become=become,
+            report=Report(volume.machine, quiet=args.quiet), progress=meter,
+        )  # fmt: skip
     print(volume)
     if not args.quiet:
         head, found = done.destination["head"], done.destination
-        size = _size(found["bytes"])
+        size = human(found["bytes"])
         print(
             f"{found['entries']} entries, {size}, of {head['Machine']}:{head['Name']} at {head['Time']}",
             file=sys.stderr,
@@ -68,15 +74,17 @@ def move(args: argparse.Namespace, store: Store) -> int:
     source = parse_volume(args.source)
     target = parse_volume(args.target if ":" in args.target else f"{args.target}:{source.name}")
     work = clone if args.verb == "clone" or args.keep else migrate
-    moved = work(
-        store, source, target, consistency=_consistency(args), options={**_options(args), "verify": args.verify},
-        direct=not args.relay, become=ask_become(args), report=Report(source.machine, quiet=args.quiet),
-    )  # fmt: skip
+    options, become = {**_options(args), "verify": args.verify}, ask_become(args)
+    with Meter(quiet=args.quiet) as meter:
+        moved = work(
+            store, source, target, consistency=_consistency(args), options=options, direct=not args.relay,
+            become=become, report=Report(source.machine, quiet=args.quiet), progress=meter,
+        )  # fmt: skip
     print(target)
     if not args.quiet:
-        speed = f", {_size(moved.bytes / moved.seconds)}/s" if moved.seconds else ""
+        speed = f", {human(moved.bytes / moved.seconds)}/s" if moved.seconds else ""
         print(
-            f"{moved.entries} entries, {_size(moved.bytes)}, {moved.way}{speed}; sha256 {moved.sha256[:16]}… on both",
+            f"{moved.entries} entries, {human(moved.bytes)}, {moved.way}{speed}; sha256 {moved.sha256[:16]}… on both",
             file=sys.stderr,
         )
     return 0
@@ -108,9 +116,3 @@ def _consistency(args: argparse.Namespace) -> Consistency:
 
 def _options(args: argparse.Namespace) -> dict[str, Any]:
     return {"replace": args.replace, "stop": args.stop, "plain": args.plain}
-
-
-def _size(size: float) -> str:
-    from machinectl.cli.volume import human  # noqa: PLC0415 - it imports us
-
-    return human(size)

@@ -169,8 +169,8 @@ def _add_target(parser: argparse.ArgumentParser) -> None:
 def _add_way(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--relay", action="store_true", help="through this computer, not directly")
     parser.add_argument(
-        "--verify", choices=("tree", "stream"), default="tree",
-        help="tree: the copy is read again and compared (default); stream: what arrives is",
+        "--verify", choices=("stream", "tree"), default="stream",
+        help="stream: what was written is what was read (default); tree: the copy is read again, too",
     )  # fmt: skip
 
 

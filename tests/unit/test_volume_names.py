@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from machinectl.actions.volume.names import VolumeName, parse_volume
-from machinectl.cli.volume import human, render_table
+from machinectl.cli.sizes import human
+from machinectl.cli.volume import render_table
 from machinectl.errors import UsageError
 from machinectl_agent.problems import Problem
 from machinectl_agent.volumes.place import Place, bound_folder, check_name, check_replaceable

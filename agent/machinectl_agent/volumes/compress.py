@@ -96,6 +96,7 @@ class Expander:
         self.kind = kind_of(self._first)
         self._gzip: Any = zlib.decompressobj(31) if self.kind == GZIP else None
         self._pending = b""
+        self._spare = b""
         self._zstd: Optional[_Program] = None
         self._pump: Optional[_Pump] = None
         if self.kind == ZSTD:
@@ -103,6 +104,17 @@ class Expander:
                 raise zstd_missing("on the machine that unpacks")
             self._zstd = _Program(["zstd", "-q", "-d", "-c"])
             self._pump = _Pump(self._fill)
+
+    def readinto(self, view: memoryview) -> int:
+        """As `read`, into memory that is there; without a copy where nothing is to be unpacked."""
+        if self.kind == NONE and not self._first:
+            return int(cast(Any, self._source).readinto(view))
+        if not self._spare:
+            self._spare = self.read()
+        size = min(len(view), len(self._spare))
+        view[:size] = self._spare[:size]
+        self._spare = self._spare[size:]
+        return size
 
     def read(self) -> bytes:
         """Raises `Problem` `backup-damaged`, and what the source raises."""

@@ -36,7 +36,8 @@ def produce(args: Mapping[str, Any], sink: BinaryIO, session: Session) -> Dict[s
 
 
 def consume(args: Mapping[str, Any], source: BinaryIO, session: Session) -> Dict[str, Any]:
-    """args: file, compress; or name, replace, stop, plain, verify (`tree`: read the copy again, or `stream`)."""
+    """args: file, compress; or name, replace, stop, plain, strict (warnings are errors), verify (`tree`: the copy is
+    read again)."""
     if args.get("file"):
         return _store_file(str(args["file"]), str(args.get("compress", "")), source)
     return _receive(args, source, session)
@@ -107,7 +108,7 @@ def _receive(args: Mapping[str, Any], source: BinaryIO, session: Session) -> Dic
         about = {} if args.get("plain") else head
         staged = staging.Staging(name, about)
         try:
-            digest = arrived.extract(staged.folder)
+            digest = arrived.extract(staged.folder, strict=bool(args.get("strict")))
             sync_tree(staged.folder)
             if args.get("verify") == "tree":
                 _compare(digest_tree(staged.folder).sha256, digest.sha256)
@@ -148,7 +149,7 @@ def _compare(found: str, wanted: str) -> None:
             "copy-differs",
             "what is on the machine now is not what was sent: it was given up",
             why="a disk that errs; or a file system that keeps holes, attributes or ACLs in another way",
-            hint="for the latter: --verify stream, which checks what arrives, not what was made of it",
+            hint="for the latter: leave out --verify tree",
         )
 
 

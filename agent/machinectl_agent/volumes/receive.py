@@ -6,7 +6,7 @@ from types import TracebackType
 from typing import Any, BinaryIO, Callable, Dict, Optional, Tuple, Type
 
 from machinectl_agent.problems import Problem
-from machinectl_agent.volumes.compress import Expander
+from machinectl_agent.volumes.compress import CHUNK, Expander
 from machinectl_agent.volumes.frame import TRAILER_SIZE, damaged, head_size, parse_head, parse_trailer
 from machinectl_agent.volumes.tarball import Digest, Meter, NotTar
 from machinectl_agent.volumes.tree import extracting, feed
@@ -23,10 +23,11 @@ class Arrived:
         self._rest = rest
         self._log = log
 
-    def extract(self, folder: str) -> Digest:
-        """The tree into an empty folder. Raises `Problem` where it did not come whole."""
+    def extract(self, folder: str, *, strict: bool = False) -> Digest:
+        """The tree into an empty folder. Raises `Problem` where it did not come whole; `strict`: also where tar
+        could not make all of it."""
         meter = Meter()
-        with extracting(folder, self._log) as write:
+        with extracting(folder, self._log, strict=strict) as write:
 
             def take(part: memoryview) -> None:
                 feed(meter, part)
@@ -46,16 +47,19 @@ class Arrived:
         return found
 
     def _pass_on(self, take: Callable[[memoryview], None]) -> bytes:
-        """All but the last bytes, which are the trailer and are returned."""
-        kept, part = b"", self._rest
+        """All but the last bytes, which are the trailer and are returned. A piece is good until the next."""
+        buffer = memoryview(bytearray(len(self._rest) + CHUNK + TRAILER_SIZE))
+        have = len(self._rest)
+        buffer[:have] = self._rest
         while True:
-            whole = kept + part if kept else part
-            if len(whole) > TRAILER_SIZE:
-                take(memoryview(whole)[:-TRAILER_SIZE])
-            kept = whole[-TRAILER_SIZE:]
-            part = self._expander.read()
-            if not part:
-                return kept
+            if have > TRAILER_SIZE:
+                take(buffer[: have - TRAILER_SIZE])
+                buffer[:TRAILER_SIZE] = bytes(buffer[have - TRAILER_SIZE : have])
+                have = TRAILER_SIZE
+            came = self._expander.readinto(buffer[have:])
+            if not came:
+                return bytes(buffer[:have])
+            have += came
 
     def __enter__(self) -> Arrived:
         return self

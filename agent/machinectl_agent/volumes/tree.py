@@ -30,6 +30,9 @@ _SAME = (
     "--blocking-factor=512",
 )
 
+_HARMLESS = ("time stamp", "socket ignored")
+"""In what tar says of clocks that differ, and of sockets, which are nothing without their process."""
+
 Beat = Callable[[], None]
 
 
@@ -111,7 +114,9 @@ def write_tree(
 
 
 @contextmanager
-def extracting(folder: str, log: Callable[[str], None]) -> Iterator[Callable[[memoryview], None]]:
+def extracting(
+    folder: str, log: Callable[[str], None], *, strict: bool = False
+) -> Iterator[Callable[[memoryview], None]]:
     """`with extracting(folder, log) as write:`; at the end everything is there. Raises `Problem`."""
     with _running(render_extract(folder, selinux=has_selinux(Host())), "stdin") as tar:
         pipe = cast(BinaryIO, tar.process.stdin)
@@ -130,7 +135,15 @@ def extracting(folder: str, log: Callable[[str], None]) -> Iterator[Callable[[me
             pass  # its status says why
         if tar.wait():
             raise _not_extracted(tar)
-        for line in tar.lines:
+        lost = [line for line in tar.lines if not any(words in line for words in _HARMLESS)]
+        if lost and strict:
+            raise Problem(
+                "copy-differs",
+                "not all of the files could be made as they are",
+                why="\n".join(lost[-4:]),
+                hint="keep the source (--keep, clone), which only warns of it, or take another file system there",
+            )
+        for line in lost:
             log(f"warning: {line}")
 
 

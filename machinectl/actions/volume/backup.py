@@ -17,7 +17,7 @@ from machinectl.atomic import replacing
 from machinectl.errors import MachinectlError, UsageError
 from machinectl.remote.become import Become
 from machinectl.store.store import Store
-from machinectl_agent.volumes.compress import CHUNK, ZSTD, Expander, has_zstd, kind_of
+from machinectl_agent.volumes.compress import CHUNK, GZIP, ZSTD, Expander, has_zstd, kind_of
 from machinectl_agent.volumes.stored import store_stream
 
 KIND = "volume"
@@ -92,6 +92,13 @@ def backup(
     )
 
 
+def best_there_is(store: Store, volume: VolumeName, become: Become) -> str:
+    """What a backup is compressed by where nobody says it."""
+    if has_zstd() or ask_volumes(store, volume.machine, {"op": "programs"}, become=become)["zstd"]:
+        return ZSTD
+    return GZIP
+
+
 def file_name(volume: VolumeName, compress: str) -> str:
     """For a backup that nobody gave a name: machine, volume, time (UTC)."""
     moment = datetime.datetime.now(datetime.timezone.utc).strftime("%Y%m%dT%H%M%SZ")
@@ -110,7 +117,7 @@ def restore(
     progress: Progress | None = None,
 ) -> Carried:
     """`options`: replace, stop, plain, as the agent's end has them."""
-    destination = MachineEnd(volume.machine, KIND, {"name": volume.name, "verify": "stream", **options})
+    destination = MachineEnd(volume.machine, KIND, {"name": volume.name, **options})
     if ":" in file.partition("/")[0]:
         machine, _, path = file.partition(":")
         source: MachineEnd | LocalSource = MachineEnd(machine, KIND, {"file": path})

@@ -70,7 +70,7 @@ def migrate(
     ask_volumes(store, source.machine, {**removal, "only_check": True}, become=become, report=report)
     try:
         moved = _copy(
-            store, source, target, {**consistency.to_args(), "unused": True}, options,
+            store, source, target, {**consistency.to_args(), "unused": True}, {**options, "strict": True},
             direct=direct, become=become, report=report, progress=progress,
         )  # fmt: skip
     except AgentFailed as error:
@@ -112,7 +112,7 @@ def _copy(
     first = MachineEnd(
         source.machine, KIND, {"name": source.name, "machine": source.machine, "compress": "none", **sending}
     )
-    second = MachineEnd(target.machine, KIND, {"name": target.name, "verify": "tree", **receiving})
+    second = MachineEnd(target.machine, KIND, {"name": target.name, **receiving})
     done = carry(store, first, second, become=become, report=report, progress=progress, direct=direct)
     return Moved(
         done.way,
