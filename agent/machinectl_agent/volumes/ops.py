@@ -117,7 +117,7 @@ def _create(_session: Session, args: Mapping[str, Any]) -> Dict[str, Any]:
 
 
 def _remove(_session: Session, args: Mapping[str, Any]) -> Dict[str, Any]:
-    """args: name, force (no error where there is none), only_check (whether it could be removed) → removed."""
+    """args: name, force (no error where there is none) → removed."""
     name = str(args["name"])
     if is_path(name):
         check_replaceable(name)
@@ -125,8 +125,6 @@ def _remove(_session: Session, args: Mapping[str, Any]) -> Dict[str, Any]:
     if place is None:
         return {"removed": False}
     check_unused(place)
-    if args.get("only_check"):
-        return {"removed": False}
     remove_place(place)
     return {"removed": True}
 

@@ -66,8 +66,6 @@ def migrate(
     """As `clone`; then the source is removed. Refused before anything is copied where a container has it, even a
     stopped one: Docker removes no such volume. A run that was cut off after the copy is finished by the next one."""
     _check(source, target)
-    removal = {"op": "rm", "name": source.name}
-    ask_volumes(store, source.machine, {**removal, "only_check": True}, become=become, report=report)
     try:
         moved = _copy(
             store, source, target, {**consistency.to_args(), "unused": True}, {**options, "strict": True},
@@ -78,7 +76,7 @@ def migrate(
             raise
         moved = _there_already(store, source, target, error, become=become)
         report.line(f"{target} has the same contents already: an earlier run was cut off before the end")
-    ask_volumes(store, source.machine, removal, become=become, report=report)
+    ask_volumes(store, source.machine, {"op": "rm", "name": source.name}, become=become, report=report)
     return moved
 
 
