@@ -51,15 +51,17 @@ class Arrived:
         buffer = memoryview(bytearray(len(self._rest) + CHUNK + TRAILER_SIZE))
         have = len(self._rest)
         buffer[:have] = self._rest
-        while True:
+        came = 1
+        while came:
+            # TLS gives 16 KiB at most: many of them are one write to tar
+            while came and have < len(buffer):
+                came = self._expander.readinto(buffer[have:])
+                have += came
             if have > TRAILER_SIZE:
                 take(buffer[: have - TRAILER_SIZE])
                 buffer[:TRAILER_SIZE] = bytes(buffer[have - TRAILER_SIZE : have])
                 have = TRAILER_SIZE
-            came = self._expander.readinto(buffer[have:])
-            if not came:
-                return bytes(buffer[:have])
-            have += came
+        return bytes(buffer[:have])
 
     def __enter__(self) -> Arrived:
         return self

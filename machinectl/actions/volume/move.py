@@ -8,7 +8,7 @@ from typing import Any
 
 from machinectl.actions.carry import MachineEnd, carry
 from machinectl.actions.report import Report
-from machinectl.actions.volume.ask import ask_volumes
+from machinectl.actions.volume.ask import ask_volumes, prepared
 from machinectl.actions.volume.backup import KIND, Consistency
 from machinectl.actions.volume.names import VolumeName
 from machinectl.errors import AgentFailed, MachinectlError, UsageError
@@ -66,17 +66,18 @@ def migrate(
     """As `clone`; then the source is removed. Refused before anything is copied where a container has it, even a
     stopped one: Docker removes no such volume. A run that was cut off after the copy is finished by the next one."""
     _check(source, target)
-    try:
-        moved = _copy(
-            store, source, target, {**consistency.to_args(), "unused": True}, {**options, "strict": True},
-            direct=direct, become=become, report=report, progress=progress,
-        )  # fmt: skip
-    except AgentFailed as error:
-        if error.problem != "volume-not-empty":
-            raise
-        moved = _there_already(store, source, target, error, become=become)
-        report.line(f"{target} has the same contents already: an earlier run was cut off before the end")
-    ask_volumes(store, source.machine, {"op": "rm", "name": source.name}, become=become, report=report)
+    with prepared(store, source.machine, become) as last:
+        try:
+            moved = _copy(
+                store, source, target, {**consistency.to_args(), "unused": True}, {**options, "strict": True},
+                direct=direct, become=become, report=report, progress=progress,
+            )  # fmt: skip
+        except AgentFailed as error:
+            if error.problem != "volume-not-empty":
+                raise
+            moved = _there_already(store, source, target, error, become=become)
+            report.line(f"{target} has the same contents already: an earlier run was cut off before the end")
+        last.remove(source.name, report)
     return moved
 
 
