@@ -81,7 +81,7 @@ def _deploy(args: argparse.Namespace, store: Store) -> int:
     users = choose_names(args.use_on, store.names()) if args.use_on else []
     become = ask_become(args)
     done = deploy(
-        store, args.name, wishes, become=become, quiet=args.quiet, dry_run=args.dry_run,
+        store, args.name, wishes, become=become, quiet=args.quiet, dry_run=args.dry_run, take_over=args.take_over,
         password=secret_reader(args, "password"), upstream_password=secret_reader(args, "mirror-password"),
     )  # fmt: skip
     if args.dry_run:

@@ -48,6 +48,9 @@ def add_deploy_flags(parser: argparse.ArgumentParser) -> None:
         "--use-on", action="append", default=[], metavar="PATTERN",
         help="let these machines use it: registry-mirrors, insecure-registries or registry-cas",
     )  # fmt: skip
+    parser.add_argument(
+        "--take-over", action="store_true", help="the registry there was deployed from another store"
+    )
     parser.add_argument("--dry-run", action="store_true", help="print the plan and change nothing")
 
 

@@ -204,7 +204,7 @@ def test_gc_of_images_that_lost_their_tag_spares_those_for_several_platforms(sho
     shop.docker(client, "rmi", f"{place}/app:latest")
 
 
-def test_a_taken_port_is_one_clear_error_before_anything_changes(shop, one):
+def test_a_taken_port_is_one_clear_error_before_anything_changes(shop, one, new_controller):
     server, _ = one
     host = shop.hosts[server]
     host.run("systemd-run -u squatter python3 -m http.server 5000")
@@ -219,6 +219,13 @@ def test_a_taken_port_is_one_clear_error_before_anything_changes(shop, one):
     assert shop.run("registry", "ls").stdout.splitlines()[1:] == []
     host.run("systemctl stop squatter", check=False)
     shop.run("registry", "deploy", "--plain", server)
+    # another store's is taken, too
+    other = new_controller()
+    other.create(host, "--share")
+    refused = other.run("registry", "deploy", "--tls", server, check=False)
+    assert refused.returncode == 1 and "was deployed from another store" in refused.stderr
+    assert other.run("registry", "ls").stdout.splitlines()[1:] == []
+    assert CALM in shop.run("registry", "deploy", "--plain", server).stderr
     nested = shop.run(
         "registry",
         "deploy",

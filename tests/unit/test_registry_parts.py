@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import argparse
+import io
 import ssl
 
 import bcrypt
@@ -10,6 +12,7 @@ import pytest
 from machinectl.actions.registry.access import parse_place
 from machinectl.actions.registry.contents import parse_reference
 from machinectl.actions.registry.deploy import wanted, with_password
+from machinectl.cli.registry_flags import add_deploy_flags, secret_reader
 from machinectl.errors import UsageError
 from machinectl.store.registries import Registry
 from machinectl_agent.registry import places, probe
@@ -171,6 +174,36 @@ def test_wishes_add_up_and_those_that_can_not_be_are_refused():
         with pytest.raises(UsageError) as caught:
             wanted(None, wishes)
         assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["--password-file", "{file}"], "of the file"),
+        (["--password-stdin"], "of stdin"),
+        (["--user", "ops"], "of the environment"),
+    ],
+)
+def test_where_a_password_comes_from(tmp_path, monkeypatch, words, expected):
+    file = tmp_path / "password"
+    file.write_text("of the file\nsecond line\n")
+    monkeypatch.setattr("sys.stdin", io.StringIO("of stdin\n"))
+    monkeypatch.setenv("MACHINECTL_REGISTRY_PASSWORD", "of the environment")
+    parser = argparse.ArgumentParser()
+    add_deploy_flags(parser)
+    args = parser.parse_args(["node1", *(one.format(file=file) for one in words)])
+    assert secret_reader(args, "password")(None) == expected
+
+
+def test_a_remembered_password_is_not_asked_for_again_and_another_users_is(monkeypatch):
+    monkeypatch.delenv("MACHINECTL_REGISTRY_PASSWORD", raising=False)
+    parser = argparse.ArgumentParser()
+    add_deploy_flags(parser)
+    present = Registry(user="ops", password="kept")
+    for words in ([], ["--user", "ops"]):
+        assert secret_reader(parser.parse_args(["node1", *words]), "password")(present) == "kept"
+    monkeypatch.setattr("machinectl.cli.registry_flags._ask", lambda user, _: f"asked {user}")
+    assert secret_reader(parser.parse_args(["node1", "--user", "dev"]), "password")(present) == "asked dev"
 
 
 def test_places_and_references():

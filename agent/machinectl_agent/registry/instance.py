@@ -85,6 +85,7 @@ class InstancePhase:
         )
 
     def plan(self, seen: Seen, context: Context) -> List[Step]:
+        self._check_owner(seen)
         if self._spec.absent:
             return self._removal(seen)
         self._check(seen)
@@ -92,7 +93,7 @@ class InstancePhase:
         steps: List[Step] = []
         here = places.folder(spec.port)
         for name, text in self._files.items():
-            secret = not name.endswith((".py", "ca.pem", "server.pem"))
+            secret = not name.endswith((".py", "ca.pem", "server.pem", "/controller"))
             steps += _write(
                 self.name, name, seen.texts.get(name), text, self._writer(name, text), secret=secret
             )
@@ -121,6 +122,16 @@ class InstancePhase:
             title = f"! restart {self._unit} (its program was replaced)"
             return [Step(f"{self.name}/restart", title, self._restart)]
         return []
+
+    def _check_owner(self, seen: Seen) -> None:
+        owner = seen.texts.get(places.owner_file(self._spec.port), "").strip()
+        if owner and owner != self._spec.controller and not self._spec.take_over:
+            raise Problem(
+                "registry-owned",
+                f"the registry on port {self._spec.port} was deployed from another store",
+                why="its certificate and its password are that store's",
+                hint="ask its owner, choose another --port, or --take-over",
+            )
 
     def _check(self, seen: Seen) -> None:
         """Raises `Problem` before anything changes."""

@@ -28,6 +28,11 @@ def offline_file(port: int) -> str:
     return f"{folder(port)}/offline.yml"
 
 
+def owner_file(port: int) -> str:
+    """Which controller deployed it."""
+    return f"{folder(port)}/controller"
+
+
 def unit(port: int) -> str:
     return f"machinectl-registry-{port}.service"
 
@@ -61,7 +66,7 @@ def storage_of(config: Mapping[str, Any]) -> str:
 def files(spec: RegistrySpec) -> Dict[str, str]:
     """Path → text; all of them are the registry's user's to read."""
     here = folder(spec.port)
-    found = {config_file(spec.port): _config(spec)}
+    found = {owner_file(spec.port): f"{spec.controller}\n", config_file(spec.port): _config(spec)}
     if spec.cert:
         found[f"{here}/server-key.pem"] = spec.key
         found[f"{here}/server.pem"] = spec.cert

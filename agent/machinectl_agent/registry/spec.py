@@ -32,6 +32,10 @@ class RegistrySpec:
     """URL of the registry that this one is a mirror of; empty: people push to this one."""
     upstream_user: str = ""
     upstream_password: str = field(default="", repr=False)
+    controller: str = ""
+    """Who asks; a registry is one controller's."""
+    take_over: bool = False
+    """It may be another one's until now."""
     absent: bool = False
     purge: bool = False
     """With `absent`: its images go, too."""

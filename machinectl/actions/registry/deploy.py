@@ -6,6 +6,7 @@ record it as wanted ─► agent: observe, plan, apply, wait for its answer ─�
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -18,7 +19,7 @@ from machinectl.actions.registry.asking import ask
 from machinectl.actions.report import Report, render_plan
 from machinectl.errors import AgentFailed, UsageError
 from machinectl.model import Machine
-from machinectl.pki.authority import ensure_authority
+from machinectl.pki.authority import Authority, ensure_authority
 from machinectl.pki.leaves import ensure_registry
 from machinectl.remote.become import Become
 from machinectl.store.registries import PORT, Registry, forget_registry, load_registries, save_registry
@@ -56,6 +57,7 @@ def deploy(
     become: Become,
     quiet: bool = False,
     dry_run: bool = False,
+    take_over: bool = False,
 ) -> Deployed:
     """`wishes`: fields of `Registry` that are asked for; the others stay. `password`: asked with what is remembered,
     where there is to be a login. Raises before anything changes where a wish is not possible."""
@@ -69,7 +71,7 @@ def deploy(
         if registry.upstream_user and upstream_password:
             registry = dataclasses.replace(registry, upstream_password=upstream_password(present))
         report = Report(name, quiet=quiet)
-        spec = _spec(store, machine, registry)
+        spec = {**_spec(store, machine, registry), "take_over": take_over}
         if dry_run:
             return _preview(store, machine, registry, spec, become, report)
         save_registry(store, name, dataclasses.replace(registry, state="new"))
@@ -133,11 +135,16 @@ def _spec(store: Store, machine: Machine, registry: Registry) -> dict[str, Any]:
     }
     with store.lock():
         authority = ensure_authority(store.certs)
-        spec["ca"] = authority.certificate.decode()
+        spec.update(ca=authority.certificate.decode(), controller=controller_of(authority))
         if not registry.plain:
             certificate, key = ensure_registry(authority, store.folder(machine.name), server_names(machine))
             spec.update(cert=certificate.read_text(), key=key.read_text())
     return spec
+
+
+def controller_of(authority: Authority) -> str:
+    """As in a machine's spec: this store's name on hosts."""
+    return hashlib.sha256(authority.certificate).hexdigest()[:16]
 
 
 def _preview(

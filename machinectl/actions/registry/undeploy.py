@@ -6,7 +6,9 @@ import dataclasses
 
 from machinectl.actions.registry.access import find_registry
 from machinectl.actions.registry.asking import ask
+from machinectl.actions.registry.deploy import controller_of
 from machinectl.actions.report import Report
+from machinectl.pki.authority import ensure_authority
 from machinectl.remote.become import Become
 from machinectl.store.registries import forget_registry, save_registry
 from machinectl.store.store import Store
@@ -18,7 +20,15 @@ def undeploy(store: Store, place: str, *, purge: bool, become: Become, quiet: bo
     with store.machine_lock(name, wait=30.0):
         machine, registry = find_registry(store, place)
         save_registry(store, name, dataclasses.replace(registry, state="leaving"))
-        spec = {"port": registry.port, "storage": registry.storage, "absent": True, "purge": purge}
+        with store.lock():
+            controller = controller_of(ensure_authority(store.certs))
+        spec = {
+            "port": registry.port,
+            "storage": registry.storage,
+            "absent": True,
+            "purge": purge,
+            "controller": controller,
+        }
         report = Report(name, quiet=quiet)
         result = ask(store, machine, "deploy", {"registry": spec}, become=become, report=report)
         forget_registry(store, name, registry.port)
