@@ -235,14 +235,19 @@ def open_stream(
 
 
 def ask_files(
-    connection: Connection, args: Mapping[str, Any], *, user: str, deadline: float
+    connection: Connection,
+    args: Mapping[str, Any],
+    *,
+    user: str,
+    deadline: float,
+    on_event: OnEvent = lambda _: None,
 ) -> dict[str, Any]:
     """The result of one of the agent's files/ops.py."""
     bundle = build_bundle()
 
     def ask(by: Connection, who: str) -> dict[str, Any]:
         request = wire.request("files", {**args, "user": who})
-        return run_agent(by, bundle, request, on_event=lambda _: None, deadline=deadline)
+        return run_agent(by, bundle, request, on_event=on_event, deadline=deadline)
 
     return _as_user(connection, user, ask)
 

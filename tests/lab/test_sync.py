@@ -230,6 +230,10 @@ def test_logins_that_must_become_root(site, tree):
         assert "sudo needs a password" in asked.stderr
         own = site.run("sync", f"{tree}/", "opspw@sudo2:own")  # no sudo is needed for one's own
         assert "by rsync" in own.stdout
+        (tree / "f2").write_text("new")
+        assert (
+            "1 of 43 files sent" in site.run("sync", "--way", "agent", f"{tree}/", "opspw@sudo2:own").stdout
+        )
         assert host.run("stat -c %U /home/opspw/own/f1").stdout == "opspw\n"
     finally:
         for name in ("sudo1", "sudo2"):

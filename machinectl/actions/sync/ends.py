@@ -8,12 +8,10 @@ from typing import Any, Protocol
 from machinectl.actions.carry import LocalSink, LocalSource, MachineEnd
 from machinectl.actions.report import Report
 from machinectl.errors import AgentFailed, MachinectlError
-from machinectl.remote.agent_client import run_agent
 from machinectl.remote.become import Become
-from machinectl.remote.bundle import build_bundle
 from machinectl.remote.connection import open_connection
+from machinectl.remote.streams import ask_files
 from machinectl.store.store import Store
-from machinectl_agent import wire
 from machinectl_agent.files.sync.changes import consume_changes, produce_changes
 from machinectl_agent.files.sync.listing import Entry, list_digests, list_entries
 from machinectl_agent.files.sync.settle import prepare, settle
@@ -65,19 +63,27 @@ class ThereEnd:
         self._store = store
         self.name = name
         self._become = become
-        self._user = user
+        self._wanted = user
+
+    @property
+    def _user(self) -> str:
+        """Empty for whoever logs in: that needs no sudo."""
+        machine = self._store.load(self.name)
+        login = machine.ssh.user or machine.login
+        return "" if self._wanted == login and login != "root" else self._wanted
 
     def ask(self, op: str, args: Mapping[str, Any]) -> tuple[dict[str, Any], list[Mapping[str, Any]]]:
         events = _Events()
-        request = wire.request("files", {"op": op, "user": self._user, **args})
+        machine = self._store.load(self.name)
         try:
             with open_connection(
-                self._store.load(self.name).ssh,
+                machine.ssh,
                 machine=self.name,
                 known_hosts=self._store.known_hosts,
                 become=self._become,
             ) as connection:
-                done = run_agent(connection, build_bundle(), request, on_event=events.emit, deadline=DEADLINE)
+                asked = {"op": op, **args}
+                done = ask_files(connection, asked, user=self._user, deadline=DEADLINE, on_event=events.emit)
         except MachinectlError as error:
             error.machine = error.machine or self.name
             raise
