@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 WITHIN = 86400.0
 """Seconds for a whole carry, unless the caller says otherwise. A host that falls silent is noticed in 45."""
 
-DIAL = 3.0
-"""Seconds for one machine to reach the other. Tried both ways, one after the other."""
+DIAL = (5.0, 3.0)
+"""Seconds for the source to reach the destination, and after that for the way back."""
 
 GRACE = 10.0
 """Seconds for the other end to clean up and say so, once one end has failed."""
@@ -100,7 +100,9 @@ def carry(
     `progress` gets the bytes so far, often; `report` what the ends say. `direct` False: by this computer, always.
     `limit_rate`: bytes per second, 0: as fast as it goes.
     """
-    work = _Work(store, become, progress or (lambda _: None), report, limit_rate, compress, within)
+    between = isinstance(source, MachineEnd) and isinstance(destination, MachineEnd)
+    told = progress or (lambda _: None)
+    work = _Work(store, become, told, report, limit_rate, compress, within, between)
     began = time.monotonic()
     way: Way = "ssh"
     if isinstance(source, MachineEnd) and isinstance(destination, MachineEnd):
@@ -123,6 +125,8 @@ class _Work:
     limit_rate: int
     compress: bool
     within: float
+    between: bool
+    """Both ends are on machines."""
 
     @contextlib.contextmanager
     def open(
@@ -153,7 +157,8 @@ class _Work:
 
     def _event(self, message: Mapping[str, Any]) -> None:
         if message.get("event") == "progress":
-            self.progress(int(message["bytes"]))
+            if self.between:  # else this computer's own end counts, and is not behind
+                self.progress(int(message["bytes"]))
         elif self.report:
             self.report.event(message)
 
@@ -248,11 +253,11 @@ def _begin(work: Callable[[], Done]) -> Future[Done]:
 def _meet(work: _Work, source: _Open, destination: _Open) -> bool:
     """Whether one machine reaches the other, one way or the other; both are told what to do then."""
     reasons = []
-    for dialler, listener in ((source, destination), (destination, source)):
+    for dialler, listener, within in ((source, destination, DIAL[0]), (destination, source, DIAL[1])):
         if not listener.targets:
             reasons.append(f"{listener.stream.machine} can't listen")
             continue
-        dialler.stream.order({"reply": "dial", "targets": listener.targets, "within": DIAL})
+        dialler.stream.order({"reply": "dial", "targets": listener.targets, "within": within})
         answer = dialler.stream.expect("dialled")
         if answer["ok"]:
             dialler.stream.order({"reply": "start", "way": "dialled"})
