@@ -12,6 +12,7 @@ from machinectl.actions.report import Report
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from rich.console import Console
     from rich.progress import Progress
 
     Reporter = Callable[[str], Report]
@@ -31,7 +32,7 @@ def copy_reports(*, quiet: bool) -> Iterator[Reporter]:
     if not wants_bars(quiet=quiet):
         yield lambda name: Report(name, quiet=quiet)
         return
-    with _progress() as progress:
+    with make_bars() as progress:
         yield lambda name: CopyReport(name, progress)
 
 
@@ -84,7 +85,8 @@ def shorten(name: str) -> str:
     return name if len(name) <= _LONGEST else f"…{name[1 - _LONGEST :]}"
 
 
-def _progress() -> Progress:
+def make_bars(console: Console | None = None) -> Progress:
+    """On stderr, unless told otherwise."""
     from rich import progress as bars  # noqa: PLC0415 - only on a terminal
     from rich.console import Console  # noqa: PLC0415
     from rich.progress import Progress  # noqa: PLC0415
@@ -97,4 +99,4 @@ def _progress() -> Progress:
         bars.TransferSpeedColumn(),
         bars.TimeRemainingColumn(),
     )
-    return Progress(*columns, console=Console(stderr=True))
+    return Progress(*columns, console=console or Console(stderr=True))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import hashlib
 import os
@@ -16,12 +17,12 @@ from machinectl.actions.carry import LocalSink, LocalSource, MachineEnd, carry
 from machinectl.actions.report import Report
 from machinectl.errors import MachinectlError, MachineNotFound
 from machinectl.model import Machine
-from machinectl.remote import bootstrap, bundle
+from machinectl.remote import bootstrap, bundle, native
 from machinectl.remote.become import Become
 from machinectl.store.store import Store
 from tests import carry_ends
 from tests.carry_ends import BLOCK, sha256_of
-from tests.contract.conftest import make_key, wait_for
+from tests.contract.conftest import free_port, make_key, wait_for
 
 SIZE = 20_000_003
 
@@ -119,6 +120,39 @@ def test_all_ways_carry_all_bytes(go, size, compress):
         assert done.destination == {"drunk": size, "sha256": sha256_of(size), "user": os.geteuid()}
 
 
+def test_without_an_ssh_client_and_with_one(go, monkeypatch):
+    """ssh does what it can (the first time it can't: the host's key is not pinned); without it we do it ourselves."""
+    used: list[bool] = []
+    original = native.NativeChannel.__init__
+
+    def counted(self, *words):
+        original(self, *words)
+        used.append(True)
+
+    monkeypatch.setattr(native.NativeChannel, "__init__", counted)
+    for which in ("", "", None):
+        used.clear()
+        if which is None:
+            monkeypatch.setattr("shutil.which", lambda _: None)
+        assert go(pour(SIZE), machine("one")).destination["sha256"] == poured_in_100k(SIZE)
+        assert go(machine("one", size=SIZE), drink()).destination["sha256"] == sha256_of(SIZE)
+        for direct in (True, False):
+            done = go(machine("one", size=SIZE), machine("two"), direct=direct)
+            assert done.destination["sha256"] == sha256_of(SIZE)
+        assert bool(used) is (which is not None)
+
+
+def test_a_host_that_is_gone(go, store, start_sshd):
+    go(pour(1), machine("one"))
+    with store.machine_lock("one"):
+        record = store.load("one")
+        store.save(dataclasses.replace(record, ssh=dataclasses.replace(record.ssh, port=free_port())))
+    with pytest.raises(MachinectlError) as caught:
+        go(pour(1), machine("one"))
+    assert (caught.value.machine, caught.value.problem) == ("one", "unreachable")
+    assert "the connection was refused" in caught.value.what
+
+
 def test_small_writes_and_what_the_ends_say(go):
     told = Told()
     done = go(machine("one", size=300_000, part=7), machine("two"), report=told)
@@ -180,7 +214,7 @@ def test_what_can_not_begin(go):
 KILLED = """
 import sys
 from tests.contract.test_carry import *
-from machinectl.remote import bootstrap, bundle
+from machinectl.remote import bootstrap, bundle, native
 
 def go(store, agents, direct, target):
     bootstrap.start_agent = functools.partial(bootstrap.start_agent, root=agents)
