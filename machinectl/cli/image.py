@@ -17,7 +17,8 @@ from machinectl.errors import UsageError
 
 if TYPE_CHECKING:
     from machinectl.actions.fleet import Outcome
-    from machinectl.actions.image.push import Pushed, Ways
+    from machinectl.actions.image.push import Pushed
+    from machinectl.actions.image.sending import Ways
     from machinectl.actions.image.sources import Source
     from machinectl.store.store import Store
 
@@ -282,7 +283,7 @@ def _images(text: str) -> list[str]:
 
 
 def _ways(args: argparse.Namespace, *, direct: bool = True) -> Ways:
-    from machinectl.actions.image.push import Ways  # noqa: PLC0415
+    from machinectl.actions.image.sending import Ways  # noqa: PLC0415
 
     return Ways(
         ask_become(args),

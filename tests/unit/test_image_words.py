@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from machinectl.actions.image.sending import batches
+from machinectl.actions.image.sources import Image
 from machinectl.cli.image import _save_words
 from machinectl.errors import UsageError
 from machinectl_agent.images.engine import is_containerd
@@ -95,6 +97,12 @@ def test_the_first_that_is_to_blame_heads_the_error():
     nobody = failure("a:1", "toomanyrequests", [(hub, "")])
     assert nobody.what == "a:1 can't be pulled"
     assert nobody.why == "registry registry-1.docker.io: has it\ndockerd says: toomanyrequests"
+
+
+def test_small_images_go_together_large_ones_alone():
+    images = [Image(f"i{size}", f"sha256:{size}", (), size) for size in (30, 60, 200, 20, 80, 1)]
+    assert [[one.size for one in batch] for batch in batches(images, 100)] == [[30, 60], [200], [20, 80], [1]]
+    assert list(batches([], 100)) == []
 
 
 def test_the_login_of_the_machine_is_used():

@@ -30,6 +30,9 @@ class _Unpacked:
     def __init__(self, stream: BinaryIO) -> None:
         self._stream = stream
 
+    def seekable(self) -> bool:
+        return False
+
     def read(self, size: int = -1) -> bytes:
         try:
             return self._stream.read(size)
@@ -73,6 +76,9 @@ def _by_zstd(file: BinaryIO) -> Iterator[BinaryIO]:
 class _Piped:
     def __init__(self, child: subprocess.Popen[bytes]) -> None:
         self._child = child
+
+    def seekable(self) -> bool:
+        return False
 
     def read(self, size: int = -1) -> bytes:
         assert self._child.stdout and self._child.stderr

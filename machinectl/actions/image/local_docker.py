@@ -24,6 +24,7 @@ class FromHere:
     """Its images, by their names."""
 
     label = "this computer's docker"
+    divisible = True
 
     def __init__(self, names: Sequence[str]) -> None:
         self.containerd = False

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from machinectl.actions.image.push import Ways, push_to
+from machinectl.actions.image.push import push_to
+from machinectl.actions.image.sending import Ways
 from machinectl.actions.image.sources import FromFile, FromMachine, Image, Source
 from machinectl.actions.report import Report
 from machinectl.errors import MachinectlError

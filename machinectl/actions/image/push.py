@@ -5,20 +5,18 @@ ask the source what it has ─► ask every machine what it lacks (what is there
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from machinectl.actions.carry import Carried, MachineEnd, carry
-from machinectl.actions.fleet import PARALLEL, Outcome
+from machinectl.actions.fleet import Outcome
 from machinectl.actions.image.ask import ask_images
+from machinectl.actions.image.sending import Sending, Ways
 from machinectl.actions.image.sources import Image, Source
 from machinectl.actions.interruptible import on_each_until_interrupted
 from machinectl.actions.report import Report
 from machinectl.actions.sync.result import size
 from machinectl.errors import MachinectlError
-from machinectl.remote.become import Become
 from machinectl.store.store import Store
 
 GOARCH = {"x86_64": "amd64", "aarch64": "arm64", "armv7l": "arm", "i686": "386"}
@@ -46,17 +44,6 @@ class Pushed:
 
     def to_json(self) -> dict[str, Any]:
         return {**vars(self), "seconds": round(self.seconds, 3)}
-
-
-@dataclass(frozen=True)
-class Ways:
-    """How images travel."""
-
-    become: Become
-    direct: bool = True
-    compress: bool = False
-    limit_rate: int = 0
-    parallel: int = PARALLEL
 
 
 def push(
@@ -100,39 +87,19 @@ def push_to(
         report.line("this machine keeps images in containerd's store: all layers are sent")
     elif source.containerd:
         report.line(f"{source.label} keeps images in containerd's store: compressed layers are all sent")
-    meter = Meter(report, f"sending {_list(wanted)}")
-
-    def send(*, whole: bool) -> Carried:
-        with source.turns:
-            return carry(
-                store,
-                source.end(wanted, answer["there"], whole=whole),
-                MachineEnd(machine, "image", {"images": answer["wanted"]}),
-                become=ways.become,
-                progress=meter.add,
-                report=report,
-                direct=ways.direct,
-                limit_rate=ways.limit_rate,
-                compress=ways.compress,
-            )
-
-    try:
-        carried = send(whole=whole)
-    except MachinectlError as error:
-        if whole or not (error.problem == "layers-unreadable" or "invalid diffID" in error.why):
-            raise
-        report.line(f"{error.what} ({error.why}): asking {source.label}'s dockerd for its own archive")
-        carried = send(whole=True)
+    sending = Sending(store, source, machine, ways, report)
+    carried = sending.send(wanted, answer["wanted"], answer["there"], whole=whole)
+    layers = sum(int(one.source["layers"]) for one in carried)
     pushed = Pushed(
         sent=tuple(one.label for one in wanted),
         named=named,
         unchanged=unchanged,
-        bytes=carried.bytes,
-        seconds=carried.seconds,
-        way=carried.way,
-        layers=int(carried.source["layers"]),
-        spared=int(carried.source["spared"]),
-        replaced=(*replaced, *carried.destination["replaced"]),
+        bytes=sum(one.bytes for one in carried),
+        seconds=sum(one.seconds for one in carried),
+        way=carried[-1].way,
+        layers=layers,
+        spared=len({layer for one in wanted for layer in one.layers}) - layers,
+        replaced=(*replaced, *(entry for one in carried for entry in one.destination["replaced"])),
     )
     _say(report, pushed)
     return pushed
@@ -158,22 +125,3 @@ def _say(report: Report, pushed: Pushed) -> None:
         )
     for one in pushed.replaced:
         report.line(f"{one['name']} was another image, which has no name now: {one['id'][7:19]}")
-
-
-def _list(images: Sequence[Image]) -> str:
-    return ", ".join(one.label for one in images)
-
-
-class Meter:
-    """How far it is, for a terminal."""
-
-    def __init__(self, report: Report, what: str) -> None:
-        self._report = report
-        self._what = what
-        self._began = time.monotonic()
-        report.line(what)
-
-    def add(self, done: int) -> None:
-        seconds = time.monotonic() - self._began
-        speed = f", {size(int(done / seconds))}/s" if seconds > 0.5 else ""
-        self._report.now(f"{self._what}: {size(done)}{speed}")

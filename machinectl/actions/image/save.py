@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from machinectl.actions.image.packing import packed
-from machinectl.actions.image.push import Meter, Ways
+from machinectl.actions.image.sending import Meter, Ways
 from machinectl.actions.image.sources import Image, examine
 from machinectl.actions.report import Report
 from machinectl.errors import MachinectlError, UsageError

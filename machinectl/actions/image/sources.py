@@ -54,6 +54,8 @@ class Source(Protocol):
     label: str
     containerd: bool
     """It is in containerd's store: its layers are not known by their chain ids."""
+    divisible: bool
+    """Some of its images at a time cost no more than all at once."""
     turns: threading.Semaphore
 
     def offer(self) -> Sequence[Image]:
@@ -67,6 +69,8 @@ class Source(Protocol):
 
 class FromMachine:
     """A machine's images, by their names."""
+
+    divisible = True
 
     def __init__(self, store: Store, machine: str, names: Sequence[str], become: Become) -> None:
         self.label = self.machine = machine
@@ -96,6 +100,7 @@ class FromFile:
     """A tar file's: those with `names`, or all of them."""
 
     containerd = False
+    divisible = True
 
     def __init__(self, path: Path, names: Sequence[str] = ()) -> None:
         self.label = str(path)
@@ -107,6 +112,9 @@ class FromFile:
     def offer(self) -> Sequence[Image]:
         """Reads all of the file."""
         archive = self._archive = examine(self._path, verify=True)
+        with unpacked(self._path) as stream:
+            # a compressed one would be unpacked each time
+            self.divisible = stream.seekable()
         found = [image for one in archive.images for image in _archived(archive, one)]
         if not self._names:
             return found
