@@ -155,6 +155,30 @@ def test_several_sources_and_patterns(shop, tmp_path):
     assert (done.returncode, "one: nothing matches logs/*.jpg" in done.stderr) == (1, True)
 
 
+def test_an_archive_keeps_owners_by_name_devices_and_holes(shop, tmp_path):
+    for host, number in ((shop.one, 1500), (shop.two, 1600)):
+        host.run(f"groupadd -g {number} web && useradd -u {number} -g web web")
+    shop.one.run(
+        "mkdir /srv/owned && cd /srv/owned && echo x > file && ln file hard && ln -s file link && mknod null c 1 3 && "
+        "mkfifo fifo && chown -R web:web . && chown -h web:web link && chmod 4750 file && chown 4242 fifo && "
+        "truncate -s 3G holes && echo end >> holes"
+    )
+    look = "cd /srv/owned && find . -printf '%P %y %m %U %n %T@ %l\\n' | sort && stat -c %t,%T null && du -m holes | cut -f1"
+    wanted = shop.one.run(look.replace("%U", "%u")).stdout
+    began = time.monotonic()
+    shop.run("scp", "-a", "root@one:/srv/owned", "root@two:/srv/owned")
+    assert time.monotonic() - began < 30  # 3 GB of holes do not travel
+    assert shop.two.run(look.replace("%U", "%u")).stdout == wanted
+    assert " 1600 " in shop.two.run(look).stdout
+    # back to here, where nobody is called web: by number
+    shop.run("scp", "-a", "root@two:/srv/owned/file", tmp_path)
+    assert (tmp_path / "file").stat().st_uid == 1600
+    assert (tmp_path / "file").stat().st_mode & 0o7777 == 0o4750
+    # a user who may not give files away keeps them
+    shop.run("scp", "-a", "root@two:/srv/owned/file", "one:mine")
+    assert shop.one.run("stat -c '%U %a' /home/ops/mine").stdout == "ops 4750\n"
+
+
 def test_a_killed_controller_leaves_the_old_file(shop, tmp_path):
     """Directly between machines, and from here: the agents end, the target is as it was."""
     source = tmp_path / "source"
