@@ -179,17 +179,14 @@ class Bench:
             ),
         }  # fmt: skip
 
-    def clear(self, *, files: bool) -> None:
-        """Large files go after each round. Many files stay: ext4 finds no room quickly where inodes were freed just
-        before."""
-        wanted = "" if files else "-type f"
+    def clear(self) -> None:
+        """Large files go after each copy. Many files stay to the end: ext4 looks long for room where inodes were freed
+        just before."""
         for path in self.folder.glob("new*"):
             if path.is_file():
                 path.unlink()
-            elif files:
-                shutil.rmtree(path)
         for host in (self.one, self.two):
-            host.run(f"find /bench -maxdepth 1 -name 'new*' {wanted} -exec rm -rf {{}} +")
+            host.run("find /bench -maxdepth 1 -name 'new*' -type f -delete")
         subprocess.run(["sync"], check=True)
 
 
@@ -214,9 +211,8 @@ def measure(bench: Bench, wanted: list[str], rounds: int) -> dict[Case, list[flo
             if number:  # the first round warms up: the agent's bundle, its .pyc files
                 found.setdefault(case, []).append(took)
             if case[0].startswith("file,"):
-                bench.clear(files=False)
+                bench.clear()
         print(f"round {number} of {rounds}", file=sys.stderr)
-    bench.clear(files=True)
     return found
 
 
@@ -250,10 +246,10 @@ def main() -> int:
     try:
         hosts = lab.up([HostWish("one", "bookworm"), HostWish("two", "trixie")])
         found = measure(Bench(folder, list(hosts), args.megabytes, args.files), args.only, args.rounds)
+        missed = report(found)
     finally:
         lab.down()
         shutil.rmtree(folder)
-    missed = report(found)
     for one in missed:
         print(f"missed: {one}")
     return 1 if missed else 0
