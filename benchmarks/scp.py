@@ -180,8 +180,8 @@ class Bench:
         }  # fmt: skip
 
     def clear(self) -> None:
-        """Large files go after each copy. Many files stay to the end: ext4 looks long for room where inodes were freed
-        just before."""
+        """Large files go after each copy. Many files stay to the end: ext4 looks long for room where inodes were
+        freed just before."""
         for path in self.folder.glob("new*"):
             if path.is_file():
                 path.unlink()

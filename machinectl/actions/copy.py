@@ -101,6 +101,7 @@ def _copy_group(
     kept = {"archive": how.archive, "times": how.times, "recursive": how.recursive or how.archive}
     produce: dict[str, Any] = {**kept, "verify": how.checksum, "total": how.total}
     consume = {**kept, "target": _text(target), "into": into, "resume": how.resume}
+    consume["names"] = names_of(paths)
     if how.resume:
         produce["partial"] = _partial(store, target, become)
     if source.machine:
@@ -122,6 +123,15 @@ def _copy_group(
         if error.problem == "permission-denied" and not error.machine:
             error.hint = ""  # who reads and writes here is not ours to choose
         raise
+
+
+def names_of(paths: Sequence[str]) -> list[str] | None:
+    """What the roots of these paths may be called: a machine that was broken into sends nothing else. None: that
+    can't be told from here."""
+    names = [_wire(path).rstrip("/").rpartition("/")[2] for path in paths]
+    if any(name == ".." or name.startswith("~") for name in names):
+        return None
+    return ["" if name == "." else name for name in names]
 
 
 def _source(spot: Spot, args: Mapping[str, Any], report: Report) -> MachineEnd | LocalSource:

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import json
 import os
 import stat
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from machinectl_agent.files.tree import content, staging
+from machinectl_agent.files.framing import Sink
+from machinectl_agent.files.tree import content, records, staging
 from machinectl_agent.problems import Problem
-from tests.tree_copies import Said, copy, look, partial_of, put, stream_of
+from tests.tree_copies import Pipe, Said, copy, look, partial_of, put, stream_of
 
 
 @pytest.fixture
@@ -378,3 +381,55 @@ def test_totals_are_told_where_asked(tree, tmp_path):
     said = Said()
     copy(tree, tmp_path / "copy", recursive=True, total=True, said=said)
     assert {"event": "total", "files": 5, "bytes": 1_100_019} in said.events
+
+
+def hostile(*records_of, **plan):
+    """A stream as a machine that was broken into would send it."""
+    pipe = Pipe()
+    sink: Any = Sink(pipe)
+    root = {"name": "file", "path": "file", "folder": False, "id": [0, 0], **plan}
+    sink.write(records.encode(records.PLAN, json.dumps({"roots": 1, "host": ""}).encode()))
+    sink.write(records.encode(records.ROOT, json.dumps(root).encode()))
+    for one in records_of:
+        sink.write(one)
+    sink.write(records.encode(records.END))
+    sink.finish()
+    return bytes(pipe.content)
+
+
+FILE = records.encode(records.FILE, b"0", mode=0o644)
+
+
+@pytest.mark.parametrize(
+    ("stream", "args"),
+    [
+        (hostile(FILE, name="../evil"), {}),
+        (hostile(FILE, name="/evil"), {}),
+        (hostile(FILE, name=".."), {}),
+        (hostile(FILE, name=".bashrc"), {"names": ["file", "*.log"]}),
+        (hostile(FILE, name=".bashrc"), {"names": ["*"]}),
+        (hostile(records.encode(records.FILE, b"../evil", mode=0o644)), {}),
+        (hostile(records.encode(records.ENTER, b"0", mode=0o755), records.encode(records.LEAVE)), {}),
+        (hostile(records.encode(records.LINK, b"0", size=4) + b"/etc"), {"recursive": True}),
+        (hostile(records.encode(records.NODE, b"0", mode=0o20666, size=259)), {"recursive": True}),
+        (hostile(records.encode(records.LINK, b"0", size=1 << 40)), {"archive": True, "recursive": True}),
+        (hostile(records.encode(records.HARD, b"0", size=7)), {"archive": True, "recursive": True}),
+        (hostile(records.encode(records.LEAVE)), {"recursive": True}),
+        (hostile(records.encode(records.ENTER, b"0", mode=0o755)), {"recursive": True}),
+        (hostile(records.encode(records.FILE, b"0", mode=0o644, size=1 << 62)), {}),
+        (
+            hostile(
+                records.encode(records.LINK, b"0", size=4) + b"/tmp",
+                records.encode(records.ENTER, b"0", mode=0o755),
+            ),
+            {"archive": True, "recursive": True},
+        ),
+    ],
+)
+def test_a_machine_that_was_broken_into_writes_nothing_else(tmp_path, stream, args):
+    target = tmp_path / "above/target"
+    target.mkdir(parents=True)
+    before = look(tmp_path)
+    with pytest.raises(Problem):
+        put(stream, target, **args)
+    assert look(tmp_path).keys() == before.keys()

@@ -7,6 +7,7 @@ import io
 import pytest
 from rich.console import Console
 
+from machinectl.actions.copy import names_of
 from machinectl.actions.copy_words import Spot, group_sources, one_machine, parse_rate, parse_spot
 from machinectl.cli.copy_progress import CopyReport, copy_reports, make_bars, shorten
 from machinectl.errors import MachineNotFound, UsageError
@@ -63,6 +64,20 @@ def test_sources_of_one_place_go_together():
         (Spot("", "", ""), ["b"]),
         (Spot("web1", "root", ""), ["d"]),
     ]
+
+
+def test_what_roots_may_be_called():
+    assert names_of(["/etc/hosts", "logs/*.log", "dir/", "", "dir/.", "a b"]) == [
+        "hosts",
+        "*.log",
+        "dir",
+        "",
+        "",
+        "a b",
+    ]
+    assert names_of(["x", ".."]) is None
+    assert names_of(["~ops"]) is None
+    assert names_of(["~ops/x"]) == ["x"]
 
 
 @pytest.mark.parametrize(

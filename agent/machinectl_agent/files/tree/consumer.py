@@ -26,8 +26,8 @@ WORTH_KEEPING = 16 * 1024 * 1024
 
 
 def consume_tree(args: Mapping[str, Any], source: BinaryIO, session: Teller) -> Dict[str, Any]:
-    """args: target, into (it must be a folder), archive, times, resume (go on with what is there of it; keep it where
-    it breaks off again) → files, bytes."""
+    """args: target, into (it must be a folder), names (what may come, see target.py), recursive, archive, times,
+    resume (go on with what is there of it; keep it where it breaks off again) → files, bytes."""
     consumer = _Consumer(args, source, session)
     try:
         return consumer.run()
@@ -43,7 +43,9 @@ class _Consumer:
     def __init__(self, args: Mapping[str, Any], source: BinaryIO, session: Teller) -> None:
         self._target = to_bytes(str(args["target"]))
         self._into = bool(args.get("into"))
+        self._names = args.get("names")
         self._archive = bool(args.get("archive"))
+        self._recursive = bool(args.get("recursive"))
         self._exact = self._archive or bool(args.get("times"))
         self._resume = bool(args.get("resume"))
         self._source = cast(BinaryIO, io.BufferedReader(cast(io.RawIOBase, source), 1024 * 1024))
@@ -54,7 +56,7 @@ class _Consumer:
 
     def run(self) -> Dict[str, Any]:
         plan = json.loads(self._expect(records.PLAN).name)
-        target = Target(self._target, plan, into=self._into)
+        target = Target(self._target, plan, into=self._into, names=self._names)
         record = self._expect(records.ROOT)
         place = target.place(json.loads(record.name))
         if place.special:
@@ -66,6 +68,7 @@ class _Consumer:
             self._pace,
             exact=self._exact,
             archive=self._archive,
+            recursive=self._recursive,
             resume=self._resume,
         )
         self._begin(place)

@@ -3,10 +3,12 @@ written."""
 
 from __future__ import annotations
 
+import fnmatch
 import os
 import stat
-from typing import Any, Mapping, NamedTuple, Optional
+from typing import Any, Mapping, NamedTuple, Optional, Sequence
 
+from machinectl_agent.files.framing import broken
 from machinectl_agent.files.tree.faults import problem_of, show, to_bytes
 from machinectl_agent.files.tree.same import host_identity, identities_above, is_one
 from machinectl_agent.problems import Problem
@@ -25,8 +27,12 @@ class Place(NamedTuple):
 class Target:
     """A path as a person wrote it: a folder that roots go into, or the new name of the only root."""
 
-    def __init__(self, path: bytes, plan: Mapping[str, Any], *, into: bool) -> None:
-        """`into`: there are further sources, so that it must be a folder. Raises `Problem`."""
+    def __init__(
+        self, path: bytes, plan: Mapping[str, Any], *, into: bool, names: Optional[Sequence[str]] = None
+    ) -> None:
+        """`into`: there are further sources, so that it must be a folder. `names`: what roots may be called, patterns
+        too; None: anything. Raises `Problem`."""
+        self._names = None if names is None else [to_bytes(one) for one in names]
         self._path = os.path.expanduser(path) or b"."
         self._same_host = plan.get("host") == host_identity()
         self._is_folder = os.path.isdir(self._path)
@@ -41,6 +47,7 @@ class Target:
         """Raises `Problem` where the root can't be put there."""
         name = to_bytes(str(root["name"]))
         is_folder = bool(root["folder"])
+        self._check_name(name)
         path = self._named(name, is_folder=is_folder)
         try:
             found: Optional[os.stat_result] = os.stat(path)
@@ -68,6 +75,15 @@ class Target:
             raise Problem("not-a-folder", f"{show(self._path)} is not there", hint="make the folder first")
         return os.path.realpath(self._path)
 
+    def _check_name(self, name: bytes) -> None:
+        """A machine that has been broken into must not choose which file here it writes (scp's CVE-2019-6111)."""
+        if b"/" in name or b"\0" in name or name in (b".", b".."):
+            raise broken(f"a name that no file has: {name!r}")
+        if self._names is not None and not any(_is_meant(name, one) for one in self._names):
+            raise Problem(
+                "not-asked-for", f"{show(name)} came, which nobody asked for", hint="look at the source"
+            )
+
     def _check_same(self, path: bytes, root: Mapping[str, Any], *, is_folder: bool) -> None:
         if not self._same_host:
             return
@@ -84,6 +100,12 @@ class Target:
         if not os.path.isdir(parent):
             what = "is no folder" if os.path.lexists(parent) else "is not there"
             raise Problem("no-folder", f"{show(parent)} {what}", hint="make the folder first")
+
+
+def _is_meant(name: bytes, pattern: bytes) -> bool:
+    """As glob(3): `*` is no hidden file."""
+    hidden = name.startswith(b".") and not pattern.startswith(b".")
+    return name == pattern or (not hidden and fnmatch.fnmatchcase(name, pattern))
 
 
 def check_room(folder: bytes, wanted: int) -> None:

@@ -40,13 +40,22 @@ class TreeWriter:
     elsewhere by a link."""
 
     def __init__(
-        self, source: BinaryIO, staging: bytes, pace: Pace, *, exact: bool, archive: bool, resume: bool
+        self,
+        source: BinaryIO,
+        staging: bytes,
+        pace: Pace,
+        *,
+        exact: bool,
+        archive: bool,
+        recursive: bool,
+        resume: bool,
     ) -> None:
         self._source = source
         self._pace = pace
         self._exact = exact
         self._owners = archive and os.geteuid() == 0
         self._archive = archive
+        self._recursive = recursive
         self._resume = resume
         umask = os.umask(0)
         os.umask(umask)
@@ -90,11 +99,13 @@ class TreeWriter:
         kind = record.kind
         if kind in (records.FILE, records.REST, records.KEEP, records.SPARSE):
             self._file(record)
-        elif kind == records.ENTER:
+        elif kind == records.ENTER and self._recursive:
             self._enter(record)
         elif kind == records.LEAVE:
             self._leave()
-        elif kind == records.LINK:
+        elif not self._archive:
+            raise broken("what came was not asked for")
+        elif kind == records.LINK and record.size <= records.LONGEST:
             self._new_name(record.name)
             target = records.exactly(self._source, record.size)
             os.symlink(target, record.name, dir_fd=self._here.descriptor)
