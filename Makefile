@@ -13,7 +13,7 @@ CAN_ROOT := $(shell [ "$$(id -u)" = 0 ] && echo yes)
 # what the lab and the tests call; python3-venv is a package of its own on Debian
 SYSTEM_PACKAGES := python3-venv git ca-certificates openssl openssh-client openssh-server sudo \
 	debootstrap debian-archive-keyring systemd-container iproute2 iptables nftables procps kmod \
-	bash dash zsh fish tcsh sshfs busybox-static vagrant etcd-server etcd-client
+	bash dash zsh fish tcsh sshfs rsync zstd busybox-static vagrant etcd-server etcd-client
 
 .PHONY: help setup system-packages docker-client demo test check docs clean
 
