@@ -229,11 +229,17 @@ def test_old_archives_have_a_layer_once_and_links_to_it():
         read_archive(io.BytesIO(pack(files, [("two/layer.tar", "../one/layer.tar")])))
 
 
+def end_of_members(content):
+    """Where a tar's end mark begins: members are whole blocks of 512 bytes."""
+    with tarfile.open(fileobj=io.BytesIO(content)) as tar:
+        return max(one.offset_data + -(-one.size // 512) * 512 for one in tar)
+
+
 @FORMATS
 @settings(max_examples=60, deadline=None)
 @given(data=st.data())
 def test_no_beginning_of_an_archive_passes_with_less_than_all(archive, data):
-    """What comes behind manifest.json is nothing that dockerd needs."""
+    """What is missing of one that passes is nothing that dockerd needs."""
     content = archive({"app:1": 3})
     cut = content[: data.draw(st.integers(0, len(content)))]
     sent = io.BytesIO()
@@ -241,7 +247,7 @@ def test_no_beginning_of_an_archive_passes_with_less_than_all(archive, data):
         found = read_archive(io.BytesIO(cut), verify=True)
         send_saved(io.BytesIO(cut), sent, [DIFFS[:3]], set())
     except BrokenArchive:
-        assert len(cut) < content.index(b'"RepoTags"') + 1024
+        assert len(cut) < end_of_members(content)
         return
     assert found.images == read_archive(io.BytesIO(content)).images
     assert read_archive(io.BytesIO(sent.getvalue()), verify=True).images == found.images
