@@ -139,7 +139,7 @@ def test_default_is_the_distributions_package(bookworm):
     assert installed(bookworm, "docker.io").startswith("20.10.")
     again = bookworm.done()
     assert again["plan"] == []
-    assert again["milliseconds"] < 150
+    assert again["milliseconds"] < 400  # 60 on an idle machine; apt alone takes a second
     # a lost client comes back where it is a part of the engine's package
     bookworm.sh("rm /usr/bin/docker")
     assert bookworm.done()["plan"][0].startswith("~ reinstall docker.io")
