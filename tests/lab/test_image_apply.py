@@ -120,8 +120,8 @@ def test_a_machine_pulls_what_a_registry_has_and_is_told_what_it_has_not(shop):
 
 
 def start_slowly(shop):
-    """A push that takes seconds, with dockerd in the middle of it."""
-    words = ("image", "push", "--limit-rate", "1M", "--from", "img1", "slow:1", "img2")
+    """A push that takes 23 s, with dockerd in the middle of it."""
+    words = ("image", "push", "--limit-rate", "300k", "--from", "img1", "slow:1", "img2")
     process = shop.controller.start(*words, start_new_session=True)
     until(lambda: shop.hosts["img2"].run(SPOOL, check=False).stdout)
     return process
@@ -147,7 +147,7 @@ def test_a_push_that_breaks_off_leaves_nothing_and_the_next_one_does_it(shop):
     for number, status in ((signal.SIGKILL, -9), (signal.SIGINT, 130)):  # of the controller
         process = start_slowly(shop)
         process.send_signal(number)
-        process.communicate(timeout=5)
+        process.communicate(timeout=12)  # all of it would take 23 s
         assert process.returncode == status
         nothing_is_left(shop)
     told = shop.push("--from", "img1", "slow:1", "img2")["img2"]
