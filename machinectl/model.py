@@ -51,7 +51,7 @@ class Machine:
     """Files of the user's own on the host: path, sha256, size, mode, owner, group, restart, secret. What is in them
     is in the machine's folder (store/contents.py)."""
     images: tuple[Mapping[str, Any], ...] = ()
-    """Images that the engine has: name, id, layers, size, and file (as `portable_path` writes it) or machine."""
+    """Images that the engine has: name, id, likeness, size, and file (as `portable_path` writes it) or machine."""
     inventory: str = ""
     """The inventory that the machine is in, as `apply` was told it; empty: it was made by `create`."""
     pending: Mapping[str, Any] = field(default_factory=dict)

@@ -175,8 +175,8 @@ class ImageSpec:
     """With its tag; empty: it has none."""
     id: str = ""
     """Of its configuration; empty: whichever has the name will do."""
-    layers: Tuple[str, ...] = ()
-    """Diff ids, where the id is known: engines with containerd's store number images otherwise."""
+    likeness: str = ""
+    """Where the id is known: engines with containerd's store number images otherwise (images/likeness.py)."""
     size: int = 0
     """Bytes; 0: not known."""
     source: str = ""
@@ -276,7 +276,7 @@ class Spec:
             share=bool(top.get("share", False)),
             network=_network(top.get("network")),
             files=tuple(_typed(FileSpec, one, "files") for one in top.get("files", ())),
-            images=tuple(_image(one) for one in top.get("images", ())),
+            images=tuple(_typed(ImageSpec, one, "images") for one in top.get("images", ())),
             controller=str(top.get("controller", "")),
         )
 
@@ -294,11 +294,6 @@ def _host(document: Any) -> HostSpec:
     if "packages" in values:
         values["packages"] = tuple(values["packages"])
     return HostSpec(**values)
-
-
-def _image(document: Any) -> ImageSpec:
-    values = _fields(ImageSpec, document, "images")
-    return ImageSpec(**{**values, "layers": tuple(values.get("layers", ()))})
 
 
 def _network(document: Any) -> Optional[NetworkSpec]:

@@ -213,7 +213,7 @@ def package_path(machine: Machine, sha256: str) -> Path:
 def image_spec(entry: Mapping[str, Any]) -> ImageSpec:
     """`entry` as in `Machine.images`."""
     source = str(entry.get("file") or entry.get("machine") or "")
-    return ImageSpec(entry["name"], entry["id"], tuple(entry["layers"]), int(entry["size"]), source)
+    return ImageSpec(entry["name"], entry["id"], entry["likeness"], int(entry["size"]), source)
 
 
 def build_spec(

@@ -88,7 +88,7 @@ def _of_file(path: Path, name: str, place: str) -> list[ImageWish]:
     for image in archive.images:
         size = sum(archive.sizes.get(archive.links.get(one, one), 0) for one in image.files)
         for tag in image.tags or ("",):
-            wish = ImageWish(full(tag) if tag else "", image.id, image.layers, size, file=str(path))
+            wish = ImageWish(full(tag) if tag else "", image.id, image.likeness, size, file=str(path))
             if not name or wish.name == name:
                 found.append(wish)
     if not found:

@@ -34,7 +34,7 @@ class ImageWish:
     name: str
     """With its tag; empty: one of a file that has none."""
     id: str = ""
-    layers: tuple[str, ...] = ()
+    likeness: str = ""
     size: int = 0
     """Of one in a file."""
     file: str = ""

@@ -201,6 +201,12 @@ def test_an_engine_with_containerds_store_gets_all_and_gives_back(shop, app):
         assert shop.id(new, "app:1") not in ("", app)
         again = shop.controller.run("image", "push", "--from", first, "app:1", new)
         assert again.stdout == f"{new}: everything is there\n"
+        for words in ("one", "another"):  # the same layers, another command
+            recipe = f'printf \'FROM app:1\\nCMD ["echo","{words}"]\\n\''
+            shop.hosts[first].run(f"{recipe} | DOCKER_BUILDKIT=0 docker build -q -t said:1 - 2>/dev/null")
+            told = shop.push("--from", first, "said:1", new, old)
+            assert [one["error"] for one in told.values()] == [None, None]
+            assert [shop.docker(name, "run --rm said:1") for name in (new, old)] == [words] * 2
         shop.build(new, "back:1", "back", parent="app:1", size=500_000)
         told = shop.push("--from", new, "back:1,app:1", first, old)
         assert [(one["error"], one["unchanged"]) for one in told.values()] == [(None, ["app:1"])] * 2

@@ -12,6 +12,7 @@ from machinectl.errors import InventoryError
 from machinectl.inventory.read import read_inventory
 from machinectl.inventory.settings import wishes
 from machinectl.inventory.wish import ImageWish
+from machinectl_agent.images.likeness import likeness
 from machinectl_agent.phases.base import Context
 from machinectl_agent.phases.images import ImagesPhase, Seen
 from machinectl_agent.phases.order import PHASES
@@ -50,7 +51,7 @@ def test_where_images_come_from(read, tmp_path):
         ImageWish(
             "app:2",
             f"sha256:{sha(config(3, 'app:2'))}",
-            tuple(DIFFS[:3]),
+            likeness(None, None, DIFFS[:3]),
             3000 + 6000 + 9000,
             file=str(tmp_path / "images/app.tar"),
         ),
@@ -87,8 +88,8 @@ def plan(wanted, there, *, stopped=False):
     return [step.title for step in ImagesPhase().plan(Seen(there, stopped=stopped), context)]
 
 
-FILE = ImageSpec("app:1", "sha256:1", ("sha256:a",), 12_345_678, "~/inv/images/app.tar")
-OTHER = ImageSpec("app:2", "sha256:2", ("sha256:a", "sha256:b"), 100_000, FILE.source)
+FILE = ImageSpec("app:1", "sha256:1", likeness("", {}, ["sha256:a"]), 12_345_678, "~/inv/images/app.tar")
+OTHER = ImageSpec("app:2", "sha256:2", "", 100_000, FILE.source)
 
 
 def test_what_is_planned():
@@ -120,5 +121,5 @@ def test_where_no_image_is_wanted_nobody_is_asked():
 
 
 def test_the_records_entry_is_what_the_agent_gets():
-    entry = {"name": "a:1", "id": "sha256:1", "layers": ["x"], "size": 5, "file": "", "machine": "node1"}
-    assert image_spec(entry) == ImageSpec("a:1", "sha256:1", ("x",), 5, "node1")
+    entry = {"name": "a:1", "id": "sha256:1", "likeness": "x", "size": 5, "file": "", "machine": "node1"}
+    assert image_spec(entry) == ImageSpec("a:1", "sha256:1", "x", 5, "node1")

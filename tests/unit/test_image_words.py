@@ -13,6 +13,7 @@ from machinectl.actions.image.sources import Image
 from machinectl.cli.image import _save_words
 from machinectl.errors import UsageError
 from machinectl_agent.images.engine import is_containerd
+from machinectl_agent.images.likeness import likeness, likeness_of
 from machinectl_agent.images.names import full, split
 from machinectl_agent.images.pull import Place, credentials, failure, places, registry_of
 from machinectl_agent.registry.probe import Target
@@ -97,6 +98,16 @@ def test_the_first_that_is_to_blame_heads_the_error():
     nobody = failure("a:1", "toomanyrequests", [(hub, "")])
     assert nobody.what == "a:1 can't be pulled"
     assert nobody.why == "registry registry-1.docker.io: has it\ndockerd says: toomanyrequests"
+
+
+def test_images_of_different_stores_are_compared_by_what_containers_notice():
+    first: dict[str, object] = {"Cmd": ["a"], "Env": None, "Hostname": "", "Labels": {}}
+    like = likeness("2026-11-21T14:58:11.173Z", first, ["x"])
+    assert like == likeness("2026-11-21T14:58:11.17Z", {"Cmd": ["a"], "Env": []}, ["x"])
+    told = {"Created": "2026-11-21T14:58:11Z", "Config": first, "RootFS": {"Layers": ["x"]}}
+    assert likeness_of(told) == like
+    for other in ({**told, "Config": {"Cmd": ["b"]}}, {**told, "Created": "2026-11-21T14:58:12Z"}, {}):
+        assert likeness_of(other) != like
 
 
 def test_small_images_go_together_large_ones_alone():

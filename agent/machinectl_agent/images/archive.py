@@ -13,6 +13,7 @@ from typing import AbstractSet, Any, BinaryIO, Dict, Mapping, Sequence, Set, Tup
 
 from machinectl_agent.images.chains import chain_ids
 from machinectl_agent.images.layout import docker_manifest
+from machinectl_agent.images.likeness import likeness
 from machinectl_agent.images.tarfiles import BrokenArchive, Entry, add, copy, entries, finish
 
 MANIFEST = "manifest.json"
@@ -33,6 +34,8 @@ class ArchivedImage:
     files: Tuple[str, ...]
     """Its and its layers' names in the archive."""
     architecture: str = ""
+    likeness: str = ""
+    """See likeness.py."""
 
 
 @dataclass(frozen=True)
@@ -164,7 +167,10 @@ def _image(row: Mapping[str, Any], seen: _Seen) -> ArchivedImage:
     if len(layers) != len(files):
         raise BrokenArchive(f"an image of {len(layers)} layers comes with {len(files)} of them")
     tags = tuple(str(one) for one in row.get("RepoTags") or ())
-    return ArchivedImage(f"sha256:{digest}", tags, layers, name, files, str(config.get("architecture", "")))
+    like = likeness(config.get("created"), config.get("config"), layers)
+    return ArchivedImage(
+        f"sha256:{digest}", tags, layers, name, files, str(config.get("architecture", "")), like
+    )
 
 
 def _verify(images: Sequence[ArchivedImage], seen: _Seen) -> None:

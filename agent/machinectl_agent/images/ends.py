@@ -2,7 +2,7 @@
 
 source       names (with tags, or ids), there (chain ids of the destination), save (it has to be an archive as
              dockerd writes it) → bytes, layers, spared
-destination  images (name, or an empty one, id, layers) → images (name, id), replaced
+destination  images (name, or an empty one, id, likeness) → images (name, id), replaced
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from typing import Any, BinaryIO, Dict, List, Mapping, Sequence
 
 from machinectl_agent.images.engine import Engine, layers, unknown
 from machinectl_agent.images.layerdb import find_layers, send_layers
+from machinectl_agent.images.likeness import likeness_of
 from machinectl_agent.images.names import is_id
 from machinectl_agent.images.saved import send_saved
 from machinectl_agent.images.tarfiles import BrokenArchive
@@ -68,10 +69,9 @@ def verified(engine: Engine, images: Sequence[Mapping[str, Any]]) -> List[Dict[s
 
 
 def same(image: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:
-    """The classic stores know an image by its configuration, containerd's by its manifest: between the two the
-    layers have to do."""
+    """`mixed`: one of the two is in containerd's store, which has ids of its own."""
     return image["Id"] == wanted["id"] or (
-        bool(wanted.get("mixed")) and layers(dict(image)) == list(wanted["layers"])
+        bool(wanted.get("mixed")) and likeness_of(image) == wanted["likeness"]
     )
 
 

@@ -7,6 +7,7 @@ from typing import Any, Callable, Dict, List, Mapping
 from machinectl_agent.images.chains import chain_ids
 from machinectl_agent.images.ends import replaced, same, verified
 from machinectl_agent.images.engine import Engine, is_containerd, layers, unknown
+from machinectl_agent.images.likeness import likeness_of
 from machinectl_agent.images.names import full, is_id
 from machinectl_agent.problems import Problem
 
@@ -31,7 +32,7 @@ def _list(_session: Any, _args: Mapping[str, Any]) -> Dict[str, Any]:
 
 
 def _describe(_session: Any, args: Mapping[str, Any]) -> Dict[str, Any]:
-    """names → images (name, id, layers, size, architecture), containerd."""
+    """names → images (name, id, layers, likeness, size, architecture), containerd."""
     engine = Engine()
     return {
         "images": [_described(engine, str(one)) for one in args["names"]],
@@ -50,19 +51,20 @@ def _described(engine: Engine, name: str) -> Dict[str, Any]:
         "name": "" if is_id(tag) else tag,
         "id": image["Id"],
         "layers": layers(image),
+        "likeness": likeness_of(image),
         "size": image["Size"],
         "architecture": image.get("Architecture", ""),
     }
 
 
 def _prepare(_session: Any, args: Mapping[str, Any]) -> Dict[str, Any]:
-    """images (name, id, layers), containerd (of the source) → wanted: those that must be sent; the others are here
-    and have their names now (named, replaced). there: chain ids of the layers of `wanted` that are here, none where
-    the store wants all of them; containerd, architecture of this machine."""
+    """images (name, id, layers, likeness), containerd (of the source) → wanted: those that must be sent; the others
+    are here and have their names now (named, replaced). there: chain ids of the layers of `wanted` that are here,
+    none where the store wants all of them; containerd, architecture of this machine."""
     engine = Engine()
     info = engine.info()
     containerd = is_containerd(info)
-    mixed = containerd != bool(args.get("containerd"))
+    mixed = containerd or bool(args.get("containerd"))
     images: List[Dict[str, Any]] = [{**one, "mixed": mixed} for one in args["images"]]
     before = {one["name"]: engine.inspect(one["name"]) for one in images if one["name"]}
     wanted, named = [], []
@@ -70,7 +72,7 @@ def _prepare(_session: Any, args: Mapping[str, Any]) -> Dict[str, Any]:
         now = before.get(one["name"])
         if now is not None and same(now, one):
             continue
-        if not mixed and engine.inspect(one["id"]) is not None:
+        if engine.inspect(one["id"]) is not None:
             if one["name"]:
                 engine.tag(one["id"], one["name"])
                 named.append(one)

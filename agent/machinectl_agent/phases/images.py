@@ -66,9 +66,14 @@ class ImagesPhase:
 def _is(image: Optional[Mapping[str, Any]], wanted: ImageSpec) -> bool:
     if image is None or not wanted.id:
         return image is not None
-    layers = (image.get("RootFS") or {}).get("Layers") or []
+    if image["Id"] == wanted.id:
+        return True
+    if "Descriptor" not in image:
+        return False
+    from machinectl_agent.images.likeness import likeness_of  # noqa: PLC0415 - as above
+
     # containerd's store knows it by another id
-    return image["Id"] == wanted.id or ("Descriptor" in image and tuple(layers) == wanted.layers)
+    return likeness_of(image) == wanted.likeness
 
 
 def _size(wanted: Sequence[ImageSpec]) -> str:

@@ -160,7 +160,7 @@ def _image(one: ImageWish, store: Path) -> dict[str, Any]:
     return {
         "name": one.name,
         "id": one.id,
-        "layers": list(one.layers),
+        "likeness": one.likeness,
         "size": one.size,
         "file": portable_path(one.file, store),
         "machine": one.machine,

@@ -12,6 +12,7 @@ from typing import Any, BinaryIO
 from machinectl.actions.carry import LocalSource
 from machinectl.actions.image.sources import SAVES, Image, described, nothing_local
 from machinectl.errors import MachinectlError
+from machinectl_agent.images.likeness import likeness_of
 from machinectl_agent.images.names import full, is_id
 from machinectl_agent.images.saved import send_saved
 from machinectl_agent.images.tarfiles import BrokenArchive
@@ -90,6 +91,7 @@ def _inspected(name: str) -> Image:
                     "layers": (one.get("RootFS") or {}).get("Layers") or (),
                     "size": one["Size"],
                     "architecture": one.get("Architecture", ""),
+                    "likeness": likeness_of(one),
                 }
             )
     raise MachinectlError(

@@ -38,10 +38,17 @@ class Image:
     size: int
     """Bytes, unpacked."""
     architecture: str = ""
+    likeness: str = ""
+    """What compares images of different stores (machinectl_agent.images.likeness)."""
 
     def to_json(self) -> dict[str, Any]:
         """As the agent wants it."""
-        return {"name": self.name, "id": self.id, "layers": list(self.layers)}
+        return {
+            "name": self.name,
+            "id": self.id,
+            "layers": list(self.layers),
+            "likeness": self.likeness,
+        }
 
     @property
     def label(self) -> str:
@@ -162,13 +169,15 @@ def broken(path: Path, error: BrokenArchive) -> UsageError:
 
 def described(one: dict[str, Any]) -> Image:
     """As the agent's `describe` and `docker image inspect` say it."""
-    return Image(one["name"], one["id"], tuple(one["layers"]), int(one["size"]), one["architecture"])
+    return Image(
+        one["name"], one["id"], tuple(one["layers"]), int(one["size"]), one["architecture"], one["likeness"]
+    )
 
 
 def _archived(archive: Archive, one: ArchivedImage) -> list[Image]:
     size = sum(archive.sizes.get(archive.links.get(name, name), 0) for name in one.files)
     return [
-        Image(full(tag) if tag else "", one.id, one.layers, size, one.architecture)
+        Image(full(tag) if tag else "", one.id, one.layers, size, one.architecture, one.likeness)
         for tag in one.tags or ("",)
     ]
 
