@@ -48,6 +48,16 @@ docker-machine ssh dms1 -t -o LogLevel=ERROR "echo with options" | tr -d '\r'
 echo piped | docker-machine ssh dms1 cat
 docker-machine ssh dms1 'exit 7' || echo "status $?"
 
+section scp
+folder=$(mktemp -d)
+echo moved > "$folder/it"
+docker-machine scp "$folder/it" dms1:/root/it
+docker-machine scp -q dms1:it root@dms2:/root/it2
+docker-machine scp -r -q dms2:/root/it2 "localhost:$folder/back"
+cat "$folder/back"
+docker-machine ssh dms2 stat -c %U /root/it2
+docker-machine scp dms1:/none . || echo "status $?"
+
 section config
 docker $(docker-machine config dms1) version --format '{{.Server.Os}}'
 docker-machine config dms1 | xargs -I{} echo {} | cut -d= -f1
@@ -137,6 +147,7 @@ def test_the_script(hosts, new_controller, busybox, tmp_path):
         '["zone=a","disk=ssd"]', "1", "yes",
     ]  # fmt: skip
     assert said["ssh"] == ["dms1", "root", "registry.lan:5000", "with options", "piped", "status 7"]
+    assert said["scp"] == ["moved", "root", "status 1"]
     assert said["config"] == [
         "linux", "--tlsverify", "--tlscacert", "--tlscert", "--tlskey", "-H", "dms1 [zone=a disk=ssd]",
     ]  # fmt: skip

@@ -155,6 +155,21 @@ def test_several_sources_and_patterns(shop, tmp_path):
     assert (done.returncode, "one: nothing matches logs/*.jpg" in done.stderr) == (1, True)
 
 
+def test_sudo_of_the_newer_suite_passes_bytes_on(shop, new_controller, tmp_path):
+    """trixie's sudo runs commands on a terminal of its own (use_pty)."""
+    controller = new_controller()
+    as_machine(controller, shop.two, user="ops")
+    source = tmp_path / "bytes"
+    source.write_bytes(os.urandom(5_000_000) + bytes(range(256)) * 20)
+    for _ in range(2):  # at first by ourselves, as the host's key is new, then by ssh
+        controller.run("scp", source, "root@scp2:/srv/bytes")
+        assert shop.two.run("stat -c %U /srv/bytes").stdout == "root\n"
+        controller.run("scp", "root@scp2:/srv/bytes", tmp_path / "back")
+        assert digest_of(tmp_path / "back") == digest_of(source)
+        controller.run("scp", source, "scp2:mine")
+        assert shop.two.run("stat -c %U /home/ops/mine").stdout == "ops\n"
+
+
 def test_an_archive_keeps_owners_by_name_devices_and_holes(shop, tmp_path):
     for host, number in ((shop.one, 1500), (shop.two, 1600)):
         host.run(f"groupadd -g {number} web && useradd -u {number} -g web web")
