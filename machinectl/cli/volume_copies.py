@@ -58,10 +58,9 @@ def restore(args: argparse.Namespace, store: Store) -> int:
     if not args.quiet:
         head, found = done.destination["head"], done.destination
         size = human(found["bytes"])
-        print(
-            f"{found['entries']} entries, {size}, of {head['Machine']}:{head['Name']} at {head['Time']}",
-            file=sys.stderr,
-        )
+        # the file's own words, which may be anybody's
+        origin = ascii(f"{head['Machine']}:{head['Name']} at {head['Time']}").strip("'\"")
+        print(f"{found['entries']} entries, {size}, of {origin}", file=sys.stderr)
     return 0
 
 

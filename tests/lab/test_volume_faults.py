@@ -13,6 +13,9 @@ from tests.lab.test_volume import Shop, clean, data, lines, shop  # noqa: F401 -
 
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(300)]
 
+AGENT = "^[^ ]*python[^ ]* -I /opt/machinectl/agent/[0-9a-f]*"
+"""How a command of the agent's looks to pgrep."""
+
 
 @pytest.fixture
 def store_of(shop: Shop):  # noqa: F811
@@ -35,9 +38,7 @@ def stuck(shop, name, *words, held="paused"):  # noqa: F811
 
 def holders(shop, name, verb):  # noqa: F811
     """Process ids of the agent's side (`carry`) or of the keeper (`hold`)."""
-    found = shop.hosts[name].run(
-        f"pgrep -f '^[^ ]*python[^ ]* -I /opt/machinectl/agent/[0-9a-f]* {verb}$'", check=False
-    )
+    found = shop.hosts[name].run(f"pgrep -f '{AGENT} {verb}$'", check=False)
     return found.stdout.split()
 
 
@@ -97,7 +98,8 @@ def test_the_next_run_lets_containers_go_on(shop, store_of):  # noqa: F811
     host.run("systemctl stop machinectl-agent")
     try:
         process = stuck(shop, store_of)
-        host.run(f"kill -9 {' '.join(holders(shop, store_of, '(carry|hold)'))}")
+        # the keeper first: it would let them go on at the end of the other
+        host.run(f"kill -9 {' '.join(holders(shop, store_of, 'hold') + holders(shop, store_of, 'carry'))}")
         process.communicate(timeout=60)
         assert shop.state(store_of, "writer") == "paused"
         shop.volume("ls", store_of)
@@ -137,6 +139,22 @@ def test_a_container_that_comes_meanwhile_is_noticed(shop, store_of):  # noqa: F
     process.stdout.read()
     status, err = ends(process)
     assert (status, "container late was started while the copy was made" in err) == (1, True), err
+    assert runs(shop, store_of)
+
+
+def test_two_copies_hold_a_container_one_after_the_other(shop, store_of, tmp_path):  # noqa: F811
+    """Else the first to end would let it go on under the second."""
+    first = stuck(shop, store_of)
+    second = shop.controller.start(
+        "volume", "backup", "--compress", "none", f"{store_of}:db", tmp_path / "db.tar"
+    )
+    assert "waiting for another copy, which holds container writer" in second.stderr.readline()
+    assert second.poll() is None
+    first.stdout.read()
+    assert ends(first)[0] == 0
+    assert ends(second)[0] == 0
+    one, other = lines(tmp_path / "db.tar", tmp_path / "unpacked")
+    assert one - other in (0, 1)
     assert runs(shop, store_of)
 
 
@@ -182,8 +200,9 @@ def test_the_destination_dies_in_a_migrate(shop, store_of):  # noqa: F811
     one, two = shop.hosts
     shop.docker(one, "rm -f writer")
     process = shop.controller.start("volume", "migrate", f"{one}:db", two)
-    until(lambda: holders(shop, two, "carry"), pause=0.01)
-    shop.hosts[two].run(f"kill -9 {' '.join(holders(shop, two, 'carry'))}", check=False)
+    # in the middle: one that dies before it has its orders is started anew
+    middle = "ls /var/lib/docker/volumes | grep -q staging"
+    shop.hosts[two].run(f"until {middle}; do :; done; kill -9 $(pgrep -f '{AGENT} carry$')")
     status, err = ends(process)
     assert status == 1, err
     assert shop.volumes(one) == ["db"]

@@ -22,7 +22,10 @@ def sweep_until(ending: int, journal: Journal) -> None:
         if _records():
             from machinectl_agent.volumes.undo import sweep  # noqa: PLC0415 - seldom
 
-            sweep(lambda text: journal.say("warning", text))
+            try:
+                sweep(lambda text: journal.say("warning", text))
+            except OSError as error:
+                journal.say("error", f"{FOLDER}: {error.strerror}; looking again in {PAUSE:g} s")
         if poll.poll(PAUSE * 1000):
             return
 
