@@ -129,7 +129,8 @@ TABLE: Tuple[Option, ...] = (
     Option("exec-opt", "exec-opts", LIST),
     Option("exec-root", "exec-root", TEXT),
     Option("experimental", "experimental", FLAG),
-    Option("feature", "features", MAP, True),
+    # dockerd's reload takes them, but containerd-snapshotter is looked at only when it starts
+    Option("feature", "features", MAP),
     Option("firewall-backend", "firewall-backend", TEXT),
     Option("fixed-cidr", "fixed-cidr", TEXT),
     Option("fixed-cidr-v6", "fixed-cidr-v6", TEXT),
