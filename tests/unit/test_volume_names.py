@@ -11,7 +11,14 @@ from machinectl.cli.sizes import human
 from machinectl.cli.volume import render_table
 from machinectl.errors import UsageError
 from machinectl_agent.problems import Problem
-from machinectl_agent.volumes.place import Place, bound_folder, check_name, check_replaceable
+from machinectl_agent.volumes.place import (
+    Place,
+    bound_folder,
+    check_name,
+    check_replaceable,
+    place_of,
+    reachable,
+)
 from machinectl_agent.volumes.users import find_users
 from machinectl_agent.volumes.wish import differs
 
@@ -95,6 +102,11 @@ def test_who_has_a_folder():
     ) == [("a", "running", True, True), ("b", "running", True, True), ("d", "running", True, False)]
     assert bound_folder(VOLUMES[1]) == "/srv/data"
     assert bound_folder(VOLUMES[0]) == ""
+    with pytest.raises(Problem, match="is the folder /srv/data, which is not on this machine"):
+        reachable(place_of(VOLUMES[1]))
+    assert place_of(VOLUMES[0]).folder == ""
+    with pytest.raises(Problem, match="can't be reached"):
+        reachable(place_of(VOLUMES[0]))
 
 
 def test_what_differs():

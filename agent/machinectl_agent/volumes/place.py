@@ -110,6 +110,13 @@ def reachable(place: Place) -> str:
     """The folder. Raises `Problem` `volume-unreachable`."""
     if place.folder and Path(place.folder).is_dir():
         return place.folder
+    bound = bound_folder(place.volume) if place.volume else ""
+    if bound:
+        raise Problem(
+            "volume-unreachable",
+            f"volume {place.name} is the folder {bound}, which is not on this machine",
+            hint="make the folder first; or --plain, where the volume is to be made",
+        )
     driver = place.volume.get("Driver") if place.volume else ""
     raise Problem(
         "volume-unreachable",
