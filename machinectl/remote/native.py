@@ -26,6 +26,7 @@ _OPTIONS = (
     "BatchMode=yes",
     "ConnectTimeout=5",
     "ControlPath=none",
+    "ClearAllForwardings=yes",
     "Compression=no",
     # 1.5 times as fast as what ssh prefers; the others stay, for hosts that lack it
     "Ciphers=^aes128-gcm@openssh.com,aes256-gcm@openssh.com",
