@@ -55,7 +55,6 @@ def run(args: argparse.Namespace) -> int:
         raise UsageError("a destination is missing", hint="machinectl scp SOURCE… DESTINATION")
     from machinectl.actions.copy import How, copy  # noqa: PLC0415 - --help must not wait for it
     from machinectl.actions.copy_words import parse_rate, parse_spot  # noqa: PLC0415
-    from machinectl.actions.delta import copy_delta  # noqa: PLC0415
     from machinectl.actions.fleet import raise_failures  # noqa: PLC0415
     from machinectl.cli.copy_progress import copy_reports, wants_bars  # noqa: PLC0415
     from machinectl.store.store import Store  # noqa: PLC0415
@@ -81,6 +80,8 @@ def run(args: argparse.Namespace) -> int:
     words = {"become": become, "parallel": args.parallel}
     with copy_reports(quiet=quiet) as reporter:
         if args.delta:
+            from machinectl.actions.delta import copy_delta  # noqa: PLC0415 - with -d only
+
             raise_failures(copy_delta(store, sources, destination, how, reporter=reporter, **words))
         else:
             raise_failures(copy(store, sources, destination, how, reporter=reporter, **words))
