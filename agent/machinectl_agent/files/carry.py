@@ -24,10 +24,10 @@ from typing import Any, Dict, List, Mapping, Optional, Tuple, cast
 
 from machinectl_agent import wire
 from machinectl_agent.bundle import own_hash
+from machinectl_agent.conversation import Session, told
 from machinectl_agent.files.framing import Sink, Source, Transport
 from machinectl_agent.files.pipes import Inbox, Outbox, widen
 from machinectl_agent.problems import Problem
-from machinectl_agent.session import Session, told
 from machinectl_agent.version import __version__
 
 TYPE_CHECKING = False  # typing's costs nothing either, but ssl does

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Any, BinaryIO, Callable, Dict, Mapping
 
-from machinectl_agent.session import Session
+from machinectl_agent.conversation import Session
 
 End = Callable[[Mapping[str, Any], BinaryIO, Session], Dict[str, Any]]
 

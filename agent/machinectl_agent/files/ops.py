@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any, Callable, Dict, Mapping
 
+from machinectl_agent.conversation import Session
 from machinectl_agent.problems import Problem
-from machinectl_agent.session import Session
 
 
 def _list(args: Mapping[str, Any], session: Session) -> Dict[str, Any]:
