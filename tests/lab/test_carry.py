@@ -68,7 +68,9 @@ def test_directly_and_nothing_is_left(go, hosts):
     for host in hosts:
         assert host.run("pgrep -f ' carry$'", check=False).stdout == ""
         listening = host.run("cat /proc/net/tcp /proc/net/tcp6").stdout.splitlines()
-        ports = {int(line.split()[1].rpartition(":")[2], 16) for line in listening if line.split()[3] == "0A"}
+        # an agent listens for other hosts; what listens on 127.0.0.1 is containerd
+        places = [line.split()[1] for line in listening if line.split()[3] == "0A"]
+        ports = {int(one.rpartition(":")[2], 16) for one in places if not one.startswith("0100007F:")}
         assert not {port for port in ports if port >= 32768}, ports
 
 
