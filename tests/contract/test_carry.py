@@ -17,7 +17,7 @@ from machinectl.actions.carry import LocalSink, LocalSource, MachineEnd, carry
 from machinectl.actions.report import Report
 from machinectl.errors import MachinectlError, MachineNotFound
 from machinectl.model import Machine
-from machinectl.remote import bootstrap, bundle, native
+from machinectl.remote import bootstrap, native, streams
 from machinectl.remote.become import Become
 from machinectl.store.store import Store
 from tests import carry_ends
@@ -40,7 +40,7 @@ def store(start_sshd, tmp_path, monkeypatch):
     monkeypatch.setattr(
         bootstrap, "start_agent", functools.partial(bootstrap.start_agent, root=str(tmp_path / "agents"))
     )
-    monkeypatch.setattr(bundle, "build_bundle", carry_ends.bundle_with_bytes)
+    monkeypatch.setattr(streams, "build_bundle", carry_ends.bundle_with_bytes)
     return store
 
 
@@ -214,11 +214,11 @@ def test_what_can_not_begin(go):
 KILLED = """
 import sys
 from tests.contract.test_carry import *
-from machinectl.remote import bootstrap, bundle, native
+from machinectl.remote import bootstrap, native, streams
 
 def go(store, agents, direct, target):
     bootstrap.start_agent = functools.partial(bootstrap.start_agent, root=agents)
-    bundle.build_bundle = carry_ends.bundle_with_bytes
+    streams.build_bundle = carry_ends.bundle_with_bytes
     carry(Store(store), machine("one", size=1 << 50), machine("two", path=target), become=Become("none"),
           direct=direct == "True", progress=lambda n: print(n, flush=True))
 

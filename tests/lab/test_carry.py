@@ -11,7 +11,7 @@ import pytest
 from machinectl.actions.carry import MachineEnd, carry
 from machinectl.actions.report import Report
 from machinectl.errors import MachinectlError
-from machinectl.remote import bundle
+from machinectl.remote import streams
 from machinectl.remote.become import Become
 from machinectl.store.store import Store
 from tests import carry_ends
@@ -41,7 +41,7 @@ def hosts(make_host):
 
 @pytest.fixture
 def go(hosts, new_controller, monkeypatch):
-    monkeypatch.setattr(bundle, "build_bundle", carry_ends.bundle_with_bytes)
+    monkeypatch.setattr(streams, "build_bundle", carry_ends.bundle_with_bytes)
     controller = new_controller()
     as_machine(controller, hosts[0], user="ops")
     as_machine(controller, hosts[1])
