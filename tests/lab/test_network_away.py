@@ -47,8 +47,8 @@ def test_remote_names_are_known_while_etcd_is_away(cluster):
     try:
         second.run("systemctl kill -s KILL machinectl-network.service")
         began = time.monotonic()
-        until(lambda: reaches(cluster, 1), 10.0)
-        assert time.monotonic() - began < 5.0
+        until(lambda: reaches(cluster, 1), 20.0)
+        assert time.monotonic() - began < 15.0  # etcd's own deadlines are longer
         assert cluster.works(cluster.names[1], "exec c1 nslookup c0.demo")
         assert time.time() - 600 < stale_since(cluster, 1) < time.time()
         found = cluster.ask(cluster.names[1], "doctor")["findings"]

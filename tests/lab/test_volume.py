@@ -99,9 +99,14 @@ def data(volume):
 
 
 @pytest.fixture(scope="module")
-def shop(make_host, new_controller, busybox):
+def shop(request, make_host, new_controller, busybox):
     controller = new_controller()
-    hosts = [make_host("vol1", "bookworm", engine=True), make_host("vol2", "trixie", engine=True)]
+    # each module's hosts are its own: a host belongs to one store
+    name = "volf" if request.module.__name__.endswith("faults") else "vol"
+    hosts = [
+        make_host(f"{name}{number}", suite, engine=True)
+        for number, suite in enumerate(("bookworm", "trixie"), 1)
+    ]
     creates = [controller.start("create", "--ip", one.ip, "--ssh-key", one.key, one.name) for one in hosts]
     for one in creates:
         out, err = one.communicate(timeout=400)

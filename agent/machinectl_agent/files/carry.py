@@ -37,8 +37,9 @@ if TYPE_CHECKING:
 LISTEN = 60.0
 """Seconds for the peer to come; the controller starts both agents at the same time."""
 
-ORDERS = 120.0
-"""Seconds for the controller to say what to do."""
+ORDERS = 900.0
+"""Seconds for the controller to say what to do: the other end's host may be slow to let it in. A controller that is
+gone is noticed at once."""
 
 _PROGRESS = 0.2
 """Seconds between two events that say how far it is."""
