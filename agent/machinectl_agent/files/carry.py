@@ -149,7 +149,12 @@ class _Carry:
         finally:
             if self._listener:
                 self._listener.close()
-        raise Problem("controller-gone", "the controller did not say what to do", why=f"in {ORDERS:g} s")
+        raise Problem(
+            "controller-gone",
+            "the controller did not say what to do",
+            why=f"in {ORDERS:g} s; the other end's host may not let it in",
+            hint="`machinectl ssh` to both machines must work; then run the command again",
+        )
 
     def _dial(self, order: Mapping[str, Any]) -> None:
         from machinectl_agent.files.direct import dial  # noqa: PLC0415 - see _listen
