@@ -103,7 +103,9 @@ class Channel:
         self._channel.shutdown_write()
 
     def divert_stderr(self, taker: Callable[[bytes], None]) -> None:
-        """From now on what comes on stderr goes to `taker`, too."""
+        """What is on stderr goes to `taker`, too: what came before this call at once."""
+        if self._stderr:
+            taker(self.stderr)
         self._on_stderr = taker
 
     def receive(self, timeout: float) -> bool:

@@ -125,6 +125,9 @@ class NativeChannel:
                 self._process.stdin.close()
 
     def divert_stderr(self, taker: Callable[[bytes], None]) -> None:
+        """As `Channel.divert_stderr`."""
+        if self._said:
+            taker(b"".join(self._said))
         self._on_stderr = taker
 
     def receive(self, timeout: float) -> bool:

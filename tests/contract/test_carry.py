@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
 import hashlib
@@ -19,6 +20,8 @@ from machinectl.errors import MachinectlError, MachineNotFound
 from machinectl.model import Machine
 from machinectl.remote import bootstrap, native, streams
 from machinectl.remote.become import Become
+from machinectl.remote.connection import open_connection
+from machinectl.remote.native import native_connection
 from machinectl.store.store import Store
 from tests import carry_ends
 from tests.carry_ends import BLOCK, sha256_of
@@ -99,6 +102,24 @@ def poured_in_100k(size):
         digest.update(piece)
         size -= len(piece)
     return digest.hexdigest()
+
+
+@pytest.mark.parametrize("systems_ssh", [False, True])
+def test_what_was_said_before_anyone_listened_is_heard(store, systems_ssh):
+    """An agent's hello may be read with the line on stdout that says it runs."""
+    address = store.load("one").ssh
+    options = {"machine": "one", "known_hosts": store.known_hosts, "become": Become("none")}
+    with open_connection(address, **options) as connection:  # pins the host's key, too
+        by = native_connection(address, **options) if systems_ssh else connection
+        with contextlib.closing(by.start("echo early >&2; echo up; cat >&2", timeout=10)) as channel:
+            assert channel.read_line(10) == b"up\n"
+            wait_for(lambda: channel.take_in() or channel.stderr_tail() == "early")
+            heard = []
+            channel.divert_stderr(heard.append)
+            channel.write(b"late\n", 10)
+            channel.close_input()
+            assert channel.wait(10) == 0
+            assert b"".join(heard) == b"early\nlate\n"
 
 
 @pytest.mark.parametrize("size", [0, 1, SIZE])
