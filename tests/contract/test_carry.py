@@ -111,10 +111,11 @@ def test_what_was_said_before_anyone_listened_is_heard(store, systems_ssh):
     options = {"machine": "one", "known_hosts": store.known_hosts, "become": Become("none")}
     with open_connection(address, **options) as connection:  # pins the host's key, too
         by = native_connection(address, **options) if systems_ssh else connection
+        assert by
         with contextlib.closing(by.start("echo early >&2; echo up; cat >&2", timeout=10)) as channel:
             assert channel.read_line(10) == b"up\n"
             wait_for(lambda: channel.take_in() or channel.stderr_tail() == "early")
-            heard = []
+            heard: list[bytes] = []
             channel.divert_stderr(heard.append)
             channel.write(b"late\n", 10)
             channel.close_input()
