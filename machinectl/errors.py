@@ -55,6 +55,10 @@ class MachinectlError(Exception):
             lines.append(f"  try: {self.hint}")
         return "\n".join(lines)
 
+    def document(self) -> dict[str, str]:
+        """As --output json shows it."""
+        return {"problem": self.problem, "what": self.what, "why": self.why, "try": self.hint}
+
 
 class UsageError(MachinectlError):
     exit_status = 2

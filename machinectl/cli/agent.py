@@ -103,7 +103,7 @@ def _render_json(results: list[tuple[str, dict[str, Any] | None, Any]]) -> str:
         if status is not None
         else {
             "name": name,
-            "error": {"problem": error.problem, "what": error.what, "why": error.why, "try": error.hint},
+            "error": error.document(),
         }
         for name, status, error in results
     ]

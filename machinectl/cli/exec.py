@@ -9,8 +9,9 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from machinectl.cli.become_flag import add_become_flag, ask_become
+from machinectl.cli.counts import count
 from machinectl.cli.words import seconds
-from machinectl.errors import MachinectlError, UsageError
+from machinectl.errors import UsageError
 
 if TYPE_CHECKING:
     from machinectl.actions.execute import Ran
@@ -49,7 +50,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def _add_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--parallel", type=_count, default=16, metavar="N", help="machines at once (default 16)"
+        "--parallel", type=count, default=16, metavar="N", help="machines at once (default 16)"
     )
     parser.add_argument(
         "--timeout", default="", metavar="SECONDS", help=f"for each machine (default {DEFAULT_TIMEOUT:g})"
@@ -133,15 +134,5 @@ class _Kept:
             "seconds": round(ran.seconds, 3) if ran else None,
             **texts,
             "truncated": outcome.name in self._cut,
-            "error": _error(outcome.error) if outcome.error else None,
+            "error": outcome.error.document() if outcome.error else None,
         }
-
-
-def _error(error: MachinectlError) -> dict[str, str]:
-    return {"problem": error.problem, "what": error.what, "why": error.why, "try": error.hint}
-
-
-def _count(text: str) -> int:
-    if not text.isdigit() or int(text) == 0:
-        raise argparse.ArgumentTypeError("a number from 1 on is wanted")
-    return int(text)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from machinectl.cli.become_flag import add_become_flag, ask_become
-from machinectl.cli.sync import rate
+from machinectl.cli.counts import count, rate
 from machinectl.cli.table import align
 from machinectl.errors import UsageError
 
@@ -87,7 +87,7 @@ def _add_ways(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-C", "--compress", action="store_true", help="compress what travels")
     parser.add_argument("--limit-rate", default="", metavar="BYTES", help="per second and machine; 10M, 500k")
     parser.add_argument(
-        "--parallel", type=_count, default=16, metavar="N", help="machines at once (default 16)"
+        "--parallel", type=count, default=16, metavar="N", help="machines at once (default 16)"
     )
     parser.add_argument("--output", choices=("text", "json"), default="text")
 
@@ -197,9 +197,7 @@ def _document(one: Outcome[Pushed]) -> dict[str, Any]:
     return {
         "name": one.name,
         **(one.result.to_json() if one.result else {}),
-        "error": {"problem": error.problem, "what": error.what, "why": error.why, "try": error.hint}
-        if error
-        else None,
+        "error": error.document() if error else None,
     }
 
 
@@ -292,9 +290,3 @@ def _ways(args: argparse.Namespace, *, direct: bool = True) -> Ways:
         limit_rate=rate(args.limit_rate),
         parallel=getattr(args, "parallel", 1),
     )
-
-
-def _count(text: str) -> int:
-    if not text.isdecimal() or int(text) == 0:
-        raise argparse.ArgumentTypeError("a number from 1 on is wanted")
-    return int(text)

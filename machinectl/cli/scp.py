@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 
 from machinectl.cli.become_flag import add_become_flag, ask_become
+from machinectl.cli.counts import count, rate
 from machinectl.errors import UsageError
 
 EXAMPLES = """examples:
@@ -46,7 +47,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("--resume", action="store_true", help="go on with what a broken copy has left")
     add("--limit-rate", metavar="RATE", default="", help="bytes per second for each copy: 500K, 10M")
     add("--relay", action="store_true", help="between machines: through this computer, even where they meet")
-    add("--parallel", type=_count, default=16, metavar="N", help="machines at once (default 16)")
+    add("--parallel", type=count, default=16, metavar="N", help="machines at once (default 16)")
     add_become_flag(parser)
 
 
@@ -54,7 +55,7 @@ def run(args: argparse.Namespace) -> int:
     if len(args.paths) < 2:
         raise UsageError("a destination is missing", hint="machinectl scp SOURCE… DESTINATION")
     from machinectl.actions.copy import How, copy  # noqa: PLC0415 - --help must not wait for it
-    from machinectl.actions.copy_words import parse_rate, parse_spot  # noqa: PLC0415
+    from machinectl.actions.copy_words import parse_spot  # noqa: PLC0415
     from machinectl.actions.fleet import raise_failures  # noqa: PLC0415
     from machinectl.cli.copy_progress import copy_reports, wants_bars  # noqa: PLC0415
     from machinectl.store.store import Store  # noqa: PLC0415
@@ -72,7 +73,7 @@ def run(args: argparse.Namespace) -> int:
         checksum=args.checksum,
         resume=args.resume,
         compress=args.compress,
-        limit_rate=parse_rate(args.limit_rate) if args.limit_rate else 0,
+        limit_rate=rate(args.limit_rate),
         direct=not args.relay,
         total=wants_bars(quiet=quiet),
     )
@@ -86,9 +87,3 @@ def run(args: argparse.Namespace) -> int:
         else:
             raise_failures(copy(store, sources, destination, how, reporter=reporter, **words))
     return 0
-
-
-def _count(text: str) -> int:
-    if not text.isdigit() or int(text) == 0:
-        raise argparse.ArgumentTypeError("a number from 1 on is wanted")
-    return int(text)

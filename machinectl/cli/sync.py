@@ -8,6 +8,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from machinectl.cli.become_flag import add_become_flag, ask_become
+from machinectl.cli.counts import count, rate
 from machinectl.cli.words import seconds
 
 if TYPE_CHECKING:
@@ -53,7 +54,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-C", "--compress", action="store_true", help="compress what travels")
     parser.add_argument("--limit-rate", default="", metavar="RATE", help="bytes per second: 500K, 10M")
     parser.add_argument("--way", choices=("auto", "rsync", "agent"), default="auto", help="default: auto")
-    parser.add_argument("--parallel", type=_count, default=16, metavar="N", help="machines at once (16)")
+    parser.add_argument("--parallel", type=count, default=16, metavar="N", help="machines at once (16)")
     parser.add_argument("--timeout", default="", metavar="SECONDS", help="for each machine (default 6 hours)")
     parser.add_argument("--output", choices=("text", "json"), default="text")
     add_become_flag(parser)
@@ -119,24 +120,9 @@ def _document(one: Outcome[Synced]) -> dict[str, Any]:
     if one.result:
         return {"name": one.name, **one.result.document(), "error": None}
     assert one.error
-    error = one.error
-    told = {"problem": error.problem, "what": error.what, "why": error.why, "try": error.hint}
-    return {"name": one.name, "error": told}
+    return {"name": one.name, "error": one.error.document()}
 
 
 def shown(path: str) -> str:
     """A name on one line, whatever is in it."""
     return "".join(sign if sign.isprintable() else repr(sign)[1:-1] for sign in path)
-
-
-def rate(text: str) -> int:
-    """A --limit-rate value; empty: no limit. Raises UsageError."""
-    from machinectl.actions.copy_words import parse_rate  # noqa: PLC0415 - as in run
-
-    return parse_rate(text) if text else 0
-
-
-def _count(text: str) -> int:
-    if not text.isdigit() or int(text) == 0:
-        raise argparse.ArgumentTypeError("a number from 1 on is wanted")
-    return int(text)

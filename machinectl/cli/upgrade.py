@@ -7,6 +7,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from machinectl.cli.become_flag import add_become_flag, ask_become
+from machinectl.cli.counts import count
 from machinectl.cli.words import names_or_default
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     pin.add_argument("--unpin", action="store_true", help="no version is pinned any more")
     parser.add_argument(
-        "--at-once", type=_count, default=1, metavar="N", help="machines at the same time (default 1)"
+        "--at-once", type=count, default=1, metavar="N", help="machines at the same time (default 1)"
     )
     parser.add_argument("--keep-going", action="store_true", help="go on where a machine has failed")
     add_become_flag(parser)
@@ -72,10 +73,3 @@ def sentence(done: Upgrade) -> str:
     if done.pin:
         return f"{done.after} stays: it is pinned to {done.pin}, and no newer one fits"
     return f"{done.after} is the newest that its source offers"
-
-
-def _count(text: str) -> int:
-    count = int(text)
-    if count < 1:
-        raise argparse.ArgumentTypeError("a number from 1 on is wanted")
-    return count

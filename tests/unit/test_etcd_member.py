@@ -17,7 +17,6 @@ from machinectl_agent.etcd.unit import (
     FOLDER,
     FOUNDING,
     UNIT_FILE,
-    Running,
     founding,
     is_bindable,
     last_words,
@@ -27,6 +26,7 @@ from machinectl_agent.etcd.unit import (
 )
 from machinectl_agent.facts import gather
 from machinectl_agent.host import Host
+from machinectl_agent.marked import Running
 from machinectl_agent.phases.base import Context
 from machinectl_agent.problems import Problem
 from machinectl_agent.spec import EngineSpec, Spec, SpecError, TlsSpec

@@ -29,7 +29,6 @@ from machinectl_agent.etcd.unit import (
     UNIT,
     UNIT_FILE,
     USER,
-    Running,
     founding,
     is_bindable,
     mark_in,
@@ -39,6 +38,7 @@ from machinectl_agent.etcd.unit import (
 )
 from machinectl_agent.facts import Facts
 from machinectl_agent.host import Host
+from machinectl_agent.marked import Running
 from machinectl_agent.phases.base import Context, Step, Work, write_step
 from machinectl_agent.problems import Problem
 

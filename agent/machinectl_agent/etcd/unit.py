@@ -7,12 +7,13 @@ import ipaddress
 import re
 import socket
 import time
-from dataclasses import dataclass
-from typing import Dict, Tuple
+from typing import Dict
 
+from machinectl_agent import marked
 from machinectl_agent.etcd import programs
 from machinectl_agent.etcd.spec import DATA, EtcdSpec
 from machinectl_agent.host import Host
+from machinectl_agent.marked import Running
 from machinectl_agent.problems import Problem
 from machinectl_agent.templates import render
 
@@ -29,18 +30,6 @@ RESTARTS = 4
 """systemd's own, after which we don't expect that the next one helps."""
 
 
-@dataclass(frozen=True)
-class Running:
-    """`mark`: the configuration that the process was started with; empty: it does not run."""
-
-    active: str = ""
-    """systemd's ActiveState; `active` is a member that takes part (Type=notify)."""
-    restarts: int = 0
-    mark: str = ""
-    stale: bool = False
-    """Its program has been replaced since it was started."""
-
-
 def render_unit(spec: EtcdSpec, folder: str, version: str, *, bindable: bool) -> str:
     """`folder` and `version`: of the programs; `bindable`: the address is one of this host's own."""
     text = _text(spec, folder, version, mark="-", bindable=bindable)
@@ -50,8 +39,7 @@ def render_unit(spec: EtcdSpec, folder: str, version: str, *, bindable: bool) ->
 
 def mark_in(text: str) -> str:
     """Of a unit's text or of a process's environment."""
-    found = re.search(rf"{MARK}=([0-9a-f]+)", text)
-    return found[1] if found else ""
+    return marked.mark_in(text, MARK)
 
 
 def options(spec: EtcdSpec, version: str, *, bindable: bool) -> Dict[str, str]:
@@ -133,26 +121,8 @@ def program_of(host: Host) -> str:
 
 
 def running(host: Host) -> Running:
-    wanted = ("ActiveState", "NRestarts", "MainPID")
-    shown = host.run("systemctl", "show", UNIT, "-p", ",".join(wanted), deadline=20).stdout
-    values = dict(line.partition("=")[::2] for line in shown.splitlines())
-    mark, program = _process(host, values.get("MainPID", "0"))
-    restarts = values.get("NRestarts", "0")
-    return Running(
-        active=values.get("ActiveState", ""),
-        restarts=int(restarts) if restarts.isdigit() else 0,
-        mark=mark,
-        stale=program.endswith(" (deleted)"),
-    )
-
-
-def _process(host: Host, pid: str) -> Tuple[str, str]:
-    """The mark in its environment, and its program; empty where it has ended, which it may do at any moment."""
-    try:
-        mark = mark_in(host.read(f"/proc/{pid}/environ") or "") if pid != "0" else ""
-        return mark, str(host.path(f"/proc/{pid}/exe").readlink()) if mark else ""
-    except OSError:  # ESRCH, too
-        return "", ""
+    """`active` is a member that takes part (Type=notify)."""
+    return marked.running(host, UNIT, MARK)
 
 
 def wait_ready(host: Host, wanted: str, deadline: float = READY_DEADLINE) -> None:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Callable, List, Mapping, Optional, Tuple
 
 from machinectl_agent.host import Host
+from machinectl_agent.marked import Running
 from machinectl_agent.phases.base import Context, Step, Work, text_diff
 from machinectl_agent.problems import Problem
 from machinectl_agent.registry import places, serve
@@ -21,7 +22,7 @@ from machinectl_agent.registry.install import MASKED, PACKAGE_UNIT, account, unm
 from machinectl_agent.registry.listeners import Listener, listener
 from machinectl_agent.registry.ready import wait_ready
 from machinectl_agent.registry.spec import RegistrySpec
-from machinectl_agent.registry.unit import Running, Way, mark_in, render_units, running
+from machinectl_agent.registry.unit import Way, mark_in, render_units, running
 
 FORBIDDEN = ("/proc", "/sys", "/dev", "/run", "/tmp", "/var/tmp", "/etc", "/usr", "/boot", "/opt/machinectl")  # noqa: S108 - that they are refused
 PUBLISHERS = ("docker-proxy", "dockerd")

@@ -7,9 +7,11 @@ import re
 import shlex
 import sys
 from dataclasses import dataclass
-from typing import Dict, Mapping, Tuple
+from typing import Dict, Mapping
 
+from machinectl_agent import marked
 from machinectl_agent.host import Host
+from machinectl_agent.marked import Running
 from machinectl_agent.registry import places
 from machinectl_agent.registry.spec import CONTAINER, RegistrySpec
 from machinectl_agent.templates import render
@@ -33,17 +35,6 @@ class Way:
     @property
     def container(self) -> bool:
         return self.via == CONTAINER
-
-
-@dataclass(frozen=True)
-class Running:
-    """`mark`: the configuration that the process was started with; empty: it does not run."""
-
-    active: str = ""
-    restarts: int = 0
-    mark: str = ""
-    stale: bool = False
-    """Its program has been replaced since it was started."""
 
 
 def render_units(spec: RegistrySpec, way: Way, files: Mapping[str, str]) -> Dict[str, str]:
@@ -130,29 +121,8 @@ def via_in(text: str) -> str:
 
 def mark_in(text: str) -> str:
     """Of a unit's text or of a process's environment."""
-    found = re.search(rf"{MARK}=([0-9a-f]+)", text)
-    return found[1] if found else ""
+    return marked.mark_in(text, MARK)
 
 
 def running(host: Host, port: int) -> Running:
-    shown = host.run(
-        "systemctl", "show", places.unit(port), "-p", "ActiveState,NRestarts,MainPID", deadline=20
-    ).stdout
-    values = dict(line.partition("=")[::2] for line in shown.splitlines())
-    mark, program = _process(host, values.get("MainPID", "0"))
-    restarts = values.get("NRestarts", "0")
-    return Running(
-        active=values.get("ActiveState", ""),
-        restarts=int(restarts) if restarts.isdigit() else 0,
-        mark=mark,
-        stale=program.endswith(" (deleted)"),
-    )
-
-
-def _process(host: Host, pid: str) -> Tuple[str, str]:
-    """The mark in its environment, and its program; empty where it has ended, which it may do at any moment."""
-    try:
-        mark = mark_in(host.read(f"/proc/{pid}/environ") or "") if pid != "0" else ""
-        return mark, str(host.path(f"/proc/{pid}/exe").readlink()) if mark else ""
-    except OSError:  # ESRCH, too
-        return "", ""
+    return marked.running(host, places.unit(port), MARK)
