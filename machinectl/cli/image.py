@@ -14,6 +14,7 @@ from machinectl.cli.become_flag import add_become_flag, ask_become
 from machinectl.cli.counts import count, rate
 from machinectl.cli.table import align
 from machinectl.errors import UsageError
+from machinectl.sizes import human
 
 if TYPE_CHECKING:
     from machinectl.actions.fleet import Outcome
@@ -132,13 +133,12 @@ def _ls(args: argparse.Namespace, store: Store) -> int:
 
 def render_table(rows: list[dict[str, Any]]) -> str:
     """A line for each name of each image."""
-    from machinectl.actions.sync.result import size  # noqa: PLC0415
 
     lines = ["MACHINE\tIMAGE\tID\tCREATED\tSIZE"]
     for row in rows:
         created = datetime.datetime.fromtimestamp(row["created"], datetime.timezone.utc)
         for name in row["names"] or ["<none>"]:
-            cells = (row["machine"], name, row["id"][7:19], f"{created:%Y-%m-%d}", size(row["size"]))
+            cells = (row["machine"], name, row["id"][7:19], f"{created:%Y-%m-%d}", human(row["size"]))
             lines.append("\t".join(cells))
     return align(lines)
 
@@ -185,11 +185,10 @@ def _source(args: argparse.Namespace, store: Store, ways: Ways) -> Source:
 
 def summary(pushed: Pushed) -> str:
     """One line for one machine, on stdout."""
-    from machinectl.actions.sync.result import size  # noqa: PLC0415
 
     if not pushed.sent:
         return "everything is there" + (f"; named {', '.join(pushed.named)}" if pushed.named else "")
-    return f"{', '.join(pushed.sent)} ({size(pushed.bytes)})"
+    return f"{', '.join(pushed.sent)} ({human(pushed.bytes)})"
 
 
 def _document(one: Outcome[Pushed]) -> dict[str, Any]:
@@ -203,7 +202,6 @@ def _document(one: Outcome[Pushed]) -> dict[str, Any]:
 
 def _save(args: argparse.Namespace, store: Store) -> int:
     from machinectl.actions.image.save import save  # noqa: PLC0415
-    from machinectl.actions.sync.result import size  # noqa: PLC0415
     from machinectl.cli.live import live_reports  # noqa: PLC0415
 
     machine, images, path = _save_words(args.words)
@@ -215,7 +213,7 @@ def _save(args: argparse.Namespace, store: Store) -> int:
             saved = save(store, machine, images, path, _ways(args), report)
         finally:
             report.finished()
-    print(f"{path}: {', '.join(one.label for one in saved)} ({size(path.stat().st_size)})")
+    print(f"{path}: {', '.join(one.label for one in saved)} ({human(path.stat().st_size)})")
     return 0
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import time
 
-from machinectl.cli.sizes import human
+from machinectl.sizes import human
 
 _PAUSE = 0.2
 """Seconds between two looks at the clock that are shown."""

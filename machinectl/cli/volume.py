@@ -9,11 +9,11 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from machinectl.cli.become_flag import add_become_flag, ask_become
-from machinectl.cli.sizes import human
 from machinectl.cli.table import align
 from machinectl.cli.volume_flags import VERBS, add_verbs, pairs
 from machinectl.cli.volume_share import VERBS as SHARE_VERBS
 from machinectl.cli.volume_share import add_share_verbs, share, unshare
+from machinectl.sizes import human
 
 if TYPE_CHECKING:
     from machinectl.store.store import Store

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from machinectl.cli.become_flag import ask_become
 from machinectl.cli.meter import Meter
-from machinectl.cli.sizes import human
 from machinectl.cli.volume_flags import pairs
 from machinectl.errors import UsageError
+from machinectl.sizes import human
 
 if TYPE_CHECKING:
     from machinectl.actions.volume.backup import Consistency

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from machinectl.actions.volume.names import VolumeName, parse_volume
-from machinectl.cli.sizes import human
 from machinectl.cli.volume import render_table
 from machinectl.errors import UsageError
+from machinectl.sizes import human
 from machinectl_agent.problems import Problem
 from machinectl_agent.volumes.place import (
     Place,

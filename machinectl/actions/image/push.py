@@ -15,8 +15,8 @@ from machinectl.actions.image.sending import Sending, Ways
 from machinectl.actions.image.sources import Image, Source
 from machinectl.actions.interruptible import on_each_until_interrupted
 from machinectl.actions.report import Report
-from machinectl.actions.sync.result import size
 from machinectl.errors import MachinectlError
+from machinectl.sizes import human
 from machinectl.store.store import Store
 
 GOARCH = {"x86_64": "amd64", "aarch64": "arm64", "armv7l": "arm", "i686": "386"}
@@ -121,7 +121,7 @@ def _say(report: Report, pushed: Pushed) -> None:
         layers = f"{pushed.layers} of {pushed.layers + pushed.spared} layers"
         way = {"direct": ", directly", "relay": ", through this computer"}.get(pushed.way, "")
         report.line(
-            f"got {', '.join(pushed.sent)}: {size(pushed.bytes)} in {pushed.seconds:.1f} s ({layers}{way})"
+            f"got {', '.join(pushed.sent)}: {human(pushed.bytes)} in {pushed.seconds:.1f} s ({layers}{way})"
         )
     for one in pushed.replaced:
         report.line(f"{one['name']} was another image, which has no name now: {one['id'][7:19]}")

@@ -11,9 +11,9 @@ from machinectl.actions.carry import Carried, MachineEnd, carry
 from machinectl.actions.fleet import PARALLEL
 from machinectl.actions.image.sources import Image, Source
 from machinectl.actions.report import Report
-from machinectl.actions.sync.result import size
 from machinectl.errors import MachinectlError
 from machinectl.remote.become import Become
+from machinectl.sizes import human
 from machinectl.store.store import Store
 from machinectl_agent.images.chains import chain_ids
 
@@ -120,5 +120,5 @@ class Meter:
     def add(self, done: int) -> None:
         done += self.before
         seconds = time.monotonic() - self._began
-        speed = f", {size(int(done / seconds))}/s" if seconds > 0.5 else ""
-        self._report.now(f"{self._what}: {size(done)}{speed}")
+        speed = f", {human(int(done / seconds))}/s" if seconds > 0.5 else ""
+        self._report.now(f"{self._what}: {human(done)}{speed}")

@@ -9,9 +9,9 @@ from machinectl.actions.fleet import PARALLEL, Outcome, on_each
 from machinectl.actions.image.ask import ask_images
 from machinectl.actions.interruptible import on_each_until_interrupted
 from machinectl.actions.report import Report
-from machinectl.actions.sync.result import size
 from machinectl.errors import MachinectlError
 from machinectl.remote.become import Become
+from machinectl.sizes import human
 from machinectl.store.store import Store
 
 PULL_DEADLINE = 6 * 3600.0
@@ -43,7 +43,7 @@ def pull(
 
         def event(message: Mapping[str, Any]) -> None:
             if message.get("event") == "progress":
-                done, total = size(int(message["bytes"])), size(int(message["of"]))
+                done, total = human(int(message["bytes"])), human(int(message["of"]))
                 report.now(f"pulling {message['name']}: {done} of {total}")
 
         try:

@@ -12,9 +12,10 @@ from collections.abc import Callable, Sequence
 from machinectl.actions.carry import LocalSink, LocalSource, carry
 from machinectl.actions.sync.compare import Plan, Side, compare, merge, settle_unsure
 from machinectl.actions.sync.ends import AT_ONCE, End, digests, list_side
-from machinectl.actions.sync.result import Synced, size
+from machinectl.actions.sync.result import Synced
 from machinectl.remote.become import Become
 from machinectl.remote.rsync import Wish
+from machinectl.sizes import human
 from machinectl.store.store import Store
 from machinectl_agent.files.sync.listing import KIND, LINK, MODE, OWNER, TIME, split_source
 
@@ -104,7 +105,7 @@ def sync_by_agent(
             producer,
             consumer,
             become=become,
-            progress=lambda count, before=before: report(size(before + count)),  # type: ignore[misc]
+            progress=lambda count, before=before: report(human(before + count)),  # type: ignore[misc]
             limit_rate=wish.limit_rate,
             compress=wish.compress,
             within=within,

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from machinectl.remote.rsync_output import Change
+from machinectl.sizes import human
 
 
 @dataclass(frozen=True)
@@ -41,16 +42,6 @@ class Synced:
 
 def summary(done: Synced, *, dry_run: bool = False) -> str:
     """`3 of 120 files sent (12.3 kB), 2 deleted, by rsync in 0.8 s`."""
-    head = "would be sent" if dry_run else f"sent ({size(done.bytes)})"
+    head = "would be sent" if dry_run else f"sent ({human(done.bytes)})"
     words = f"{done.sent} of {done.files} files {head}, {done.deleted} deleted"
     return words if dry_run else f"{words}, by {done.way} in {done.seconds:.1f} s"
-
-
-def size(count: int) -> str:
-    """`999 B`, `12.3 kB`, `4.0 GB`."""
-    number = float(count)
-    for unit in ("B", "kB", "MB", "GB"):
-        if number < 1000:
-            return f"{number:.0f} B" if unit == "B" else f"{number:.1f} {unit}"
-        number /= 1000
-    return f"{number:.1f} TB"

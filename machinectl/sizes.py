@@ -11,4 +11,4 @@ def human(size: float) -> str:
         if size < 999.5:
             return f"{size:.0f} {unit}" if unit == "B" else f"{size:.3g} {unit}"
         size /= 1000
-    return f"{size:.3g} {_UNITS[-1]}"
+    return f"{size:.0f} {_UNITS[-1]}" if size >= 100 else f"{size:.3g} {_UNITS[-1]}"
