@@ -17,7 +17,6 @@ from machinectl.remote.openssh import render_ssh
 from machinectl.remote.rsync import Wish, quoted, render_as, render_rsync
 from machinectl.remote.rsync_output import Change, Progress, parse_change, parse_progress, parse_stats
 from machinectl.remote.sshconfig import Settings
-from machinectl.sizes import human
 
 NAMES = ["db1", "web1", "web2", "web3"]
 
@@ -179,17 +178,6 @@ def test_the_summary():
     done = Synced("rsync", 120, 3, 12345, 2, 0.84)
     assert summary(done) == "3 of 120 files sent (12.3 kB), 2 deleted, by rsync in 0.8 s"
     assert summary(done, dry_run=True) == "3 of 120 files would be sent, 2 deleted"
-
-
-def test_bytes_for_people():
-    assert [human(one) for one in (0, 999, 1000, 999_600, 10**9, 5 * 10**15)] == [
-        "0 B",
-        "999 B",
-        "1 kB",
-        "1 MB",
-        "1 GB",
-        "5000 TB",
-    ]
 
 
 def test_a_name_is_one_line():

@@ -7,9 +7,7 @@ from typing import Any
 import pytest
 
 from machinectl.actions.volume.names import VolumeName, parse_volume
-from machinectl.cli.volume import render_table
 from machinectl.errors import UsageError
-from machinectl.sizes import human
 from machinectl_agent.problems import Problem
 from machinectl_agent.volumes.place import (
     Place,
@@ -122,11 +120,3 @@ def test_what_differs():
     )
     assert differs({"Driver": "local"}, "local", {"o": "x"}, {}) == "no option o"
     assert differs(there, "local", {"type": "tmpfs", "o": "size=1m"}, {"a": "c"}) == "another label a"
-
-
-def test_the_table():
-    assert [human(size) for size in (0, 999, 1000, 999_400, 999_600, 1.5e9, 2e15)] == [
-        "0 B", "999 B", "1 kB", "999 kB", "1 MB", "1.5 GB", "2e+03 TB",
-    ]  # fmt: skip
-    rows = [{"machine": "m1", "name": "db", "driver": "local", "size": None, "containers": [{"name": "x"}]}]
-    assert render_table(rows).splitlines()[1].split() == ["m1", "db", "local", "-", "x"]
