@@ -113,11 +113,11 @@ def one_line(error: MachinectlError) -> str:
 
 
 def machine_expiry(folder: Path) -> datetime.datetime | None:
-    """When the first of a machine's certificates ends: the one that its host shows, or the client's."""
+    """When the first of a machine's certificates ends: the one that its host shows, its registries', the client's."""
     found = []
     # where another store's certificate is what the host shows, ours is of no matter
     server = "served.pem" if (folder / "served.pem").is_file() else "server.pem"
-    for name in (server, "cert.pem"):
+    for name in (server, "registry.pem", "cert.pem"):
         try:
             found.append(expiry(folder / name))
         except CertificateError:
@@ -131,4 +131,6 @@ def _warning(expires: datetime.datetime | None) -> str:
     left = expires - datetime.datetime.now(datetime.timezone.utc)
     if left > WARN_BEFORE:
         return ""
-    return f"certificate expires on {expires:%Y-%m-%d}, in {left.days} days: run `machinectl provision`"
+    return (
+        f"certificate expires on {expires:%Y-%m-%d}, in {left.days} days: run `machinectl regenerate-certs`"
+    )

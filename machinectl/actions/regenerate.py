@@ -1,6 +1,6 @@
 """regenerate-certs: new certificates with new keys, for machines and for the client. Containers go on.
 
-client's (once) ─► each machine: issue ─► agent: files, dockerd restarts ─► it answers with the new one
+client's (once) ─► each machine: issue ─► agent: files, dockerd restarts ─► it answers with the new one ─► registries
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from machinectl.actions.converge import bring, server_names
 from machinectl.actions.fleet import Outcome, on_each
 from machinectl.actions.list_machines import WARN_BEFORE, machine_expiry
 from machinectl.actions.once import Once
+from machinectl.actions.registry.follow import follow
 from machinectl.actions.report import Report
 from machinectl.actions.wishes import resumed
 from machinectl.errors import StoreError
@@ -50,7 +51,8 @@ def regenerate(
             _issue(store, machine, client=client)
             report = Report(name, quiet=quiet)
             bring(store, machine, become=become, report=report, once=Once(own_certificate=True))
-            after = machine_expiry(store.folder(name))
+        follow(store, name, become=become, quiet=quiet, new_key=True)
+        after = machine_expiry(store.folder(name))
         return Renewed(before[name], after, is_due(before[name]))
 
     return on_each(names, one)

@@ -1,6 +1,7 @@
 """set-ip: a machine has another address, and everything that knows the old one follows.
 
-key pins ─► does the same host answer there? ─► record ─► etcd membership ─► certificate, networks ─► old pins go
+key pins ─► does the same host answer there? ─► record ─► etcd membership ─► certificate, networks, registries ─►
+old pins go
 
 The record keeps the old address (`moved_from`) until all is done: a run that is killed is finished by the next.
 """
@@ -8,10 +9,13 @@ The record keeps the old address (`moved_from`) until all is done: a run that is
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 
 from machinectl.actions.converge import bring, connect
 from machinectl.actions.fleet import on_each, raise_failures
 from machinectl.actions.network.membership import members
+from machinectl.actions.registry.follow import follow
+from machinectl.actions.registry.told import told_of
 from machinectl.actions.report import Report
 from machinectl.actions.wishes import canonical_address, resumed
 from machinectl.errors import MachinectlError, MachineExists, StoreError
@@ -54,6 +58,8 @@ def set_ip(
     old = machine.moved_from
     if old:
         _etcd(store, machine, {old, present.ip}, become=become, quiet=quiet)
+        follow(store, name, become=become, quiet=quiet)
+        _tell(report, told_of(store, dataclasses.replace(machine, ip=old)), machine)
     with store.machine_lock(name):
         machine = dataclasses.replace(resumed(store.load(name)), moved_from="")
         machine = bring(store, machine, become=become, report=report).machine
@@ -102,6 +108,17 @@ def _etcd(store: Store, machine: Machine, olds: set[str], *, become: Become, qui
             bring(store, resumed(store.load(other)), become=become, report=Report(other, quiet=quiet))
 
     raise_failures(on_each([other for other in members(store) if other != name], one))
+
+
+def _tell(report: Report, told: Mapping[str, list[str]], machine: Machine) -> None:
+    """Which machines' settings name a registry by the old address: those are people's own."""
+    for place, names in told.items():
+        if names:
+            now = f"{machine.name} --port {place.rpartition(':')[2]}"
+            report.line(
+                f"{', '.join(names)}: told to use the registry at {place}, which is the old address; "
+                f"`machinectl registry deploy {now} --use-on …` or the inventory tells the new one"
+            )
 
 
 def _check_free(store: Store, machine: Machine) -> None:

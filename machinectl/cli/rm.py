@@ -5,9 +5,11 @@ from __future__ import annotations
 import argparse
 import sys
 
+from machinectl.actions.registry.told import told_of
 from machinectl.actions.remove import forget_member, remove
 from machinectl.cli.context import in_use_notes
 from machinectl.errors import LockedError, MachinectlError, SomeMachinesFailed, UsageError
+from machinectl.model import Machine
 from machinectl.store.store import Store
 
 EXAMPLES = """examples:
@@ -31,6 +33,14 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-y", dest="yes", action="store_true", help="don't ask")
 
 
+def _before(store: Store, machine: Machine) -> None:
+    for place, names in told_of(store, machine).items():
+        others = [one for one in names if one != machine.name]
+        told = f", and {', '.join(others)} use it" if others else ""
+        _note(f"its registry {place} goes on there{told}; `machinectl registry undeploy` ends one")
+    forget_member(store, machine, _note)
+
+
 def run(args: argparse.Namespace) -> int:
     """Every machine is tried; one that can't be removed hides no other."""
     if not args.names:
@@ -43,9 +53,7 @@ def run(args: argparse.Namespace) -> int:
     errors: list[MachinectlError] = []
     for name in dict.fromkeys(args.names):
         try:
-            contexts = remove(
-                store, name, force=args.force, first=lambda machine: forget_member(store, machine, _note)
-            )
+            contexts = remove(store, name, force=args.force, first=lambda machine: _before(store, machine))
             for line in in_use_notes(contexts):
                 _note(line)
             print(f"Successfully removed {name}")

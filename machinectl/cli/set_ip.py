@@ -11,7 +11,7 @@ EXAMPLES = """examples:
   machinectl set-ip --ssh-host node1.example.com node1 203.0.113.7
 
 Change the address on the host first. The host is known by its SSH key: another one at that address is refused, and
-nothing changes. Certificate, known_hosts, docker context, etcd and networks follow; containers go on. A run that was
+nothing changes. Certificates, known_hosts, docker context, etcd and networks follow; containers go on. A run that was
 interrupted is finished by the next one.
 """
 

@@ -22,6 +22,8 @@ from machinectl.pki.shared import names_kept, read_shared, render_ca
 LOCAL_NAMES = ("localhost", "127.0.0.1")
 """In every server certificate: tunnels end there, and so do health checks on the host itself."""
 
+REGISTRY_FILES = ("registry.pem", "registry-key.pem")
+
 
 @dataclass(frozen=True)
 class ServerFiles:
@@ -80,12 +82,18 @@ def ensure_member(authority: Authority, folder: Path, names: Sequence[str]) -> t
 def ensure_registry(authority: Authority, folder: Path, names: Sequence[str]) -> tuple[Path, Path]:
     """The certificate of a machine's registries (registry.pem, registry-key.pem). The caller holds the store's
     lock."""
-    certificate, key = folder / "registry.pem", folder / "registry-key.pem"
+    certificate, key = (folder / name for name in REGISTRY_FILES)
     wanted = tuple(dict.fromkeys((*names, *LOCAL_NAMES)))
     _ensure_leaf(
         authority, certificate, key, common_name=folder.name, usage=SERVER, names=wanted, new_key=False
     )
     return certificate, key
+
+
+def drop_registry(folder: Path) -> None:
+    """The next `ensure_registry` makes a new key. The caller holds the store's lock."""
+    for name in REGISTRY_FILES:
+        (folder / name).unlink(missing_ok=True)
 
 
 def ensure_server(

@@ -38,8 +38,8 @@ def started(controller, host):
     return controller.docker(host.name, "inspect", "-f", "{{.State.StartedAt}} {{.State.Running}}", "on")
 
 
-def served(host):
-    return ssl.get_server_certificate((host.ip, 2376))
+def served(host, port=2376):
+    return ssl.get_server_certificate((host.ip, port))
 
 
 def all_well(controller, hosts):
@@ -53,13 +53,21 @@ def all_well(controller, hosts):
 def test_new_server_certificates_and_the_same_client(hosts, controller):
     before = [served(host) for host in hosts]
     client = (controller.store / "certs/cert.pem").read_bytes()
+    hosts[0].run("apt-get -qq update")
+    controller.run("registry", "deploy", hosts[0].name)
+    registry = served(hosts[0], 5000)
     asked = controller.run("regenerate-certs", *NAMES)  # nobody answers: nothing is done
     assert asked.stdout.startswith("Regenerate TLS machine certs?  Warning: this is irreversible. (y/n): ")
     assert [served(host) for host in hosts] == before
+    assert served(hosts[0], 5000) == registry
     said = controller.run("regenerate-certs", "-f", *NAMES)
     assert [line.partition(":")[0] for line in said.stdout.splitlines()] == list(NAMES)
     assert "due" not in said.stdout
     assert all(served(host) != one for host, one in zip(hosts, before, strict=True))
+    assert served(hosts[0], 5000) != registry
+    assert "Running" in controller.run("registry", "ls").stdout
+    controller.run("registry", "undeploy", hosts[0].name)
+    assert not (controller.store / "machines" / hosts[0].name / "registry.pem").exists()
     assert (controller.store / "certs/cert.pem").read_bytes() == client
     all_well(controller, hosts)
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import ipaddress
 import json
 import signal
+import socket
+import ssl
 
 import pytest
 
@@ -53,6 +55,17 @@ def state(controller, name):
     return controller.run("ls", "--filter", f"name={name}", "-f", "{{.State}}[{{.Error}}]").stdout.strip()
 
 
+def registry_is(controller, address):
+    """Whether the certificate of the registry at the new address is good for this one."""
+    context = ssl.create_default_context(cafile=controller.store / "certs/ca.pem")
+    place = controller.run("ip", "ip2").stdout.strip(), 5000
+    try:
+        with socket.create_connection(place, 10) as raw, context.wrap_socket(raw, server_hostname=address):
+            return True
+    except ssl.SSLCertVerificationError:
+        return False
+
+
 def pins(controller):
     lines = (controller.store / "known_hosts").read_text().splitlines()
     return {line.split()[0]: line.split()[2] for line in lines}
@@ -78,9 +91,16 @@ def test_everything_follows_a_plain_machine(hosts, controller):
         "ip2", "run", "-d", "--name", "on", "--restart", "always", "busybox", "sleep", "infinity"
     )
     began, key = started(controller, "ip2", "on"), pins(controller)[old]
+    host.run("apt-get -qq update")
+    controller.run("registry", "deploy", "ip2", "--use-on", "ip1")
     move(host, old, new)
     said = controller.run("set-ip", "ip2", new)
     assert said.stdout.strip() == f"tcp://{new}:2376"
+    assert f"ip1: told to use the registry at {old}:5000, which is the old address" in said.stderr
+    assert [registry_is(controller, one) for one in (new, old)] == [True, False]
+    controller.run("registry", "deploy", "ip2", "--use-on", "ip1")
+    assert f"{new}:5000" in controller.run("registry", "check", "ip1").stdout
+    controller.run("registry", "undeploy", "ip2")
     assert controller.run("ip", "ip2").stdout.strip() == new
     assert state(controller, "ip2") == "Running[]"
     assert started(controller, "ip2", "on") == began

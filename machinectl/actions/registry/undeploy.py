@@ -9,8 +9,9 @@ from machinectl.actions.registry.asking import ask
 from machinectl.actions.registry.deploy import controller_of
 from machinectl.actions.report import Report
 from machinectl.pki.authority import ensure_authority
+from machinectl.pki.leaves import drop_registry
 from machinectl.remote.become import Become
-from machinectl.store.registries import forget_registry, save_registry
+from machinectl.store.registries import forget_registry, load_registries, save_registry
 from machinectl.store.store import Store
 
 
@@ -32,4 +33,7 @@ def undeploy(store: Store, place: str, *, purge: bool, become: Become, quiet: bo
         report = Report(name, quiet=quiet)
         result = ask(store, machine, "deploy", {"registry": spec}, become=become, report=report)
         forget_registry(store, name, registry.port)
+        if all(one.plain for one in load_registries(store, name).values()):
+            with store.lock():
+                drop_registry(store.folder(name))
     return str(result["storage"])
