@@ -19,7 +19,8 @@ EXAMPLES = """examples:
   machinectl regenerate-certs -f --all          # every machine of the store
   machinectl regenerate-certs -f --due          # those whose certificates end within 30 days
 
-Keys are new as well, registries' included; the CA stays. dockerd restarts to take its certificate over; containers go on (live-restore).
+Keys are new as well, registries' included; the CA stays. dockerd restarts to take its certificate over; containers
+go on (live-restore).
 `provision` renews what ends within 30 days, too.
 """
 

@@ -12,11 +12,12 @@ from machinectl_agent.host import Host
 from machinectl_agent.problems import Problem
 from machinectl_agent.volumes import staging, undo
 from machinectl_agent.volumes.compress import GZIP, NONE, ZSTD, Squeezer, has_zstd, zstd_missing
-from machinectl_agent.volumes.exchange import sync_folder, sync_tree
+from machinectl_agent.volumes.exchange import sync_folder
 from machinectl_agent.volumes.frame import render_head, render_trailer
 from machinectl_agent.volumes.holding import LIVE, PAUSE, STALL, STOP, Hold
 from machinectl_agent.volumes.place import Place, check_replaceable, find_place, need_place, reachable
 from machinectl_agent.volumes.receive import unpack
+from machinectl_agent.volumes.settling import Settling
 from machinectl_agent.volumes.stored import store_stream
 from machinectl_agent.volumes.tree import check_tar, digest_tree, write_tree
 from machinectl_agent.volumes.users import users_of
@@ -108,8 +109,12 @@ def _receive(args: Mapping[str, Any], source: BinaryIO, session: Session) -> Dic
         about = {} if args.get("plain") else head
         staged = staging.Staging(name, about)
         try:
-            digest = arrived.extract(staged.folder, strict=bool(args.get("strict")))
-            sync_tree(staged.folder)
+            settling = Settling(staged.folder)
+            try:
+                digest = arrived.extract(staged.folder, strict=bool(args.get("strict")), wrote=settling.wrote)
+                settling.settle()
+            finally:
+                settling.finish()
             if args.get("verify") == "tree":
                 _compare(digest_tree(staged.folder).sha256, digest.sha256)
             place = check_target(name, replace=replace, stop=stop)

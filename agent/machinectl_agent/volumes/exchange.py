@@ -1,4 +1,4 @@
-"""Two folders change places at once (renameat2(2), RENAME_EXCHANGE), and what is in a folder reaches the disk."""
+"""Two folders change places at once (renameat2(2), RENAME_EXCHANGE)."""
 
 from __future__ import annotations
 
@@ -27,20 +27,6 @@ def _exchange(one: str, other: str) -> int:
     if not hasattr(library, "renameat2"):
         return -1
     return int(library.renameat2(_AT_FDCWD, os.fsencode(one), _AT_FDCWD, os.fsencode(other), _EXCHANGE))
-
-
-def sync_tree(folder: str) -> None:
-    """All of its file system is on the disk (syncfs(2)). Raises `OSError`."""
-    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        library: Any = ctypes.CDLL(None, use_errno=True)
-        if not hasattr(library, "syncfs"):
-            os.sync()
-        elif library.syncfs(handle):
-            error = ctypes.get_errno()
-            raise OSError(error, os.strerror(error), folder)
-    finally:
-        os.close(handle)
 
 
 def sync_folder(folder: str) -> None:

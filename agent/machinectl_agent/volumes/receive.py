@@ -23,15 +23,18 @@ class Arrived:
         self._rest = rest
         self._log = log
 
-    def extract(self, folder: str, *, strict: bool = False) -> Digest:
+    def extract(
+        self, folder: str, *, strict: bool = False, wrote: Callable[[int], None] = lambda _: None
+    ) -> Digest:
         """The tree into an empty folder. Raises `Problem` where it did not come whole; `strict`: also where tar
-        could not make all of it."""
+        could not make all of it. `wrote`: so many bytes more went to tar."""
         meter = Meter()
         with extracting(folder, self._log, strict=strict) as write:
 
             def take(part: memoryview) -> None:
                 feed(meter, part)
                 write(part)
+                wrote(len(part))
 
             trailer = self._pass_on(take)
         wanted = parse_trailer(trailer, self._head)
