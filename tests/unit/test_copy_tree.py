@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import stat
 import tempfile
 from pathlib import Path
@@ -433,3 +434,57 @@ def test_a_machine_that_was_broken_into_writes_nothing_else(tmp_path, stream, ar
     with pytest.raises(Problem):
         put(stream, target, **args)
     assert look(tmp_path).keys() == before.keys()
+
+
+EVERYTHING = {"recursive": True, "archive": True}
+
+
+@pytest.fixture
+def victim(tmp_path):
+    """A folder that no copy was asked for."""
+    folder = tmp_path / "victim"
+    folder.mkdir()
+    (folder / "file").write_text("mine")
+    yield folder
+    assert os.listdir(folder) == ["file"]  # noqa: PTH208 - names
+    assert (folder / "file").read_text() == "mine"
+
+
+def link(name: bytes, target) -> bytes:
+    where = os.fsencode(target)
+    return records.encode(records.LINK, name, size=len(where)) + where
+
+
+def refused(stream, target, **args) -> Problem:
+    with pytest.raises(Problem) as caught:
+        put(stream, target, **args)
+    return caught.value
+
+
+def test_a_root_that_was_announced_as_something_else(tmp_path, victim):
+    target = tmp_path / "target"
+    (target / "file").mkdir(parents=True)
+    enter = records.encode(records.ENTER, b"0", mode=0o755)
+    for stream in (
+        hostile(link(b"0", victim), folder=True),  # its content was listed through the link, and moved
+        hostile(FILE, folder=True),
+        hostile(enter, records.encode(records.LEAVE), name="other"),
+        hostile(records.encode(records.FILE, b"1", mode=0o644), name="other"),
+        hostile(FILE, records.encode(records.FILE, b"1", mode=0o644), name="other"),
+        hostile(FILE, FILE, name="other"),
+    ):
+        for resume in (False, True):
+            found = refused(stream, target, resume=resume, **EVERYTHING)
+            assert (found.code, bool(found.why)) == ("stream-broken", True)
+            assert os.listdir(target) == ["file"]  # noqa: PTH208 - names
+
+
+def test_a_root_that_is_left_out_is_no_fault(tmp_path):
+    (tmp_path / "file").write_text("x")
+    (tmp_path / "target").mkdir()
+    said = Said()
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(str(tmp_path / "socket"))
+        copy(tmp_path / "socket", tmp_path / "file", tmp_path / "target", said=said, **EVERYTHING)
+    assert os.listdir(tmp_path / "target") == ["file"]  # noqa: PTH208 - names
+    assert said.lines == [f"{tmp_path}/socket: left out, it is a socket"]

@@ -9,6 +9,7 @@ import shutil
 import stat
 from typing import List, NamedTuple
 
+from machinectl_agent.files.framing import broken
 from machinectl_agent.files.tree.durable import sync_file_system, sync_folder
 from machinectl_agent.files.tree.faults import problem_of, show
 from machinectl_agent.files.tree.target import Place
@@ -29,9 +30,16 @@ class Move(NamedTuple):
 
 
 def plan_moves(old: bytes, place: Place) -> List[Move]:
-    """Raises `Problem` where a file is in the way of a folder, or a folder in that of a file."""
+    """Raises `Problem` where a file is in the way of a folder, or a folder in that of a file. Nothing for a root that
+    was left out at the source: a socket."""
+    try:
+        found = os.lstat(old)
+    except FileNotFoundError:
+        return []
+    if stat.S_ISDIR(found.st_mode) != place.folder:
+        raise broken("what came is not what was announced")
     if not place.folder or not os.path.isdir(place.path):
-        return [Move(old, place.path, os.lstat(old))]
+        return [Move(old, place.path, found)]
     moves: List[Move] = []
     _plan_folder(old, place.path, moves)
     return moves

@@ -97,9 +97,9 @@ class _Consumer:
             problem.hint = f"the same with --resume goes on: {size} bytes are there already"
 
     def _begin(self, place: Place) -> None:
+        assert self._writer
+        self._writer.root(place, len(self._places))
         self._places.append(place)
-        if self._writer:
-            self._writer.root(place)
 
     def _whole(self) -> None:
         """The end mark came: what was written is all."""

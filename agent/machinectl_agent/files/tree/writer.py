@@ -67,7 +67,8 @@ class TreeWriter:
         self._linked: List[bytes] = []
         self._users: dict[int, int] = {}
         self._groups: dict[int, int] = {}
-        self._root = b""
+        self._root = Place(b"", folder=False)
+        self._awaited = b""
         self.files = 0
         self.bytes = 0
 
@@ -76,14 +77,17 @@ class TreeWriter:
             with contextlib.suppress(OSError):
                 os.close(one.descriptor)
 
-    def root(self, place: Place) -> None:
-        """What comes next is for there."""
+    def root(self, place: Place, number: int) -> None:
+        """What comes next is for there: one entry that is called like the number."""
         if self._above:
             raise broken("a folder was not left")
-        self._root = place.path
+        self._root = place
+        self._awaited = str(number).encode()
 
     def take(self, record: Record) -> None:
         """Raises `Problem`."""
+        if not self._above and record.name:
+            self._check_root(record)
         try:
             self._take(record)
         except OSError as error:
@@ -94,6 +98,16 @@ class TreeWriter:
         if self._above:
             raise broken("a folder was not left")
         self._drop_others(self._here)
+
+    def _check_root(self, record: Record) -> None:
+        """The checks of the place (target.py) were about what was announced, and about nothing else."""
+        if record.kind in (records.USER, records.GROUP):
+            return
+        if record.name != self._awaited:
+            raise broken("a root of another name, or a second one")
+        if (record.kind == records.ENTER) != self._root.folder:
+            raise broken("what came is not what was announced")
+        self._awaited = b""
 
     def _take(self, record: Record) -> None:
         kind = record.kind
@@ -305,11 +319,11 @@ class TreeWriter:
     def _shown(self, name: bytes) -> bytes:
         """As a person knows it."""
         if not self._above:
-            return self._root
+            return self._root.path
         below = [
             one.record.name for one in (*self._above[2:], self._here) if one.record and len(self._above) > 1
         ]
-        return os.path.join(self._root, *below, name)
+        return os.path.join(self._root.path, *below, name)
 
     def _wrote(self, size: int) -> None:
         self.bytes += size
