@@ -488,3 +488,58 @@ def test_a_root_that_is_left_out_is_no_fault(tmp_path):
         copy(tmp_path / "socket", tmp_path / "file", tmp_path / "target", said=said, **EVERYTHING)
     assert os.listdir(tmp_path / "target") == ["file"]  # noqa: PTH208 - names
     assert said.lines == [f"{tmp_path}/socket: left out, it is a socket"]
+
+
+def of_file(kind, name, *, size=0, flags=0) -> bytes:
+    return records.encode(kind, name, mode=0o644, size=size, flags=flags)
+
+
+def enter(name) -> bytes:
+    return records.encode(records.ENTER, name, mode=0o755)
+
+
+LEAVE = records.encode(records.LEAVE)
+
+
+def test_a_name_that_comes_twice(tmp_path, victim):
+    """With --resume, what is there already makes room for what comes."""
+    target = tmp_path / "target"
+    evil = records.OFFSET.pack(0) + b"evil"
+    file = of_file(records.FILE, b"file", flags=records.SEVERAL)
+    hard = records.encode(records.HARD, b"hard")
+    for inside in (
+        # another name of the victim, which is then written to in place
+        (enter(b"a"), file, LEAVE, link(b"a", victim), hard, of_file(records.REST, b"hard", size=4) + evil),
+        (enter(b"a"), file, LEAVE, of_file(records.FILE, b"a")),
+        (file, enter(b"file"), LEAVE),
+        (file, of_file(records.KEEP, b"file")),
+        (file, of_file(records.REST, b"file", size=4) + evil),
+        (file, hard, hard),
+        (link(b"a", victim), records.encode(records.NODE, b"a", mode=stat.S_IFIFO | 0o644)),
+    ):
+        stream = hostile(enter(b"0"), *inside, LEAVE, folder=True)
+        for resume in (False, True):
+            refused(stream, target, resume=resume, **EVERYTHING)
+            assert not target.exists()
+    with pytest.raises(Problem) as caught:
+        put(stream, target, resume=True, **EVERYTHING)
+    assert caught.value.why == "a name came twice"
+
+
+def test_the_rest_of_what_an_earlier_stream_left(tmp_path, victim):
+    """A device or FIFO is not written to, a link not followed, and no more is taken for there than is."""
+    target = tmp_path / "target"
+    left = (
+        enter(b"0"),
+        link(b"a", victim / "file"),
+        records.encode(records.NODE, b"b", mode=stat.S_IFIFO | 0o644),
+        of_file(records.FILE, b"c", size=2) + b"xx",
+    )
+    for one in (b"a", b"b", b"c"):
+        for kind in (records.REST, records.KEEP):
+            refused(hostile(*left, folder=True)[:-4], target, resume=True, **EVERYTHING)
+            size = 9 if kind == records.REST else 0
+            rest = of_file(kind, one, size=size) + (records.OFFSET.pack(5) + b"evil") * bool(size)
+            if (one, kind) != (b"c", records.KEEP):
+                refused(hostile(enter(b"0"), rest, LEAVE, folder=True), target, resume=True, **EVERYTHING)
+            assert not target.exists()

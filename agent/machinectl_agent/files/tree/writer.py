@@ -158,6 +158,8 @@ class TreeWriter:
                 self._holes(descriptor, size)
             elif record.kind == records.REST:
                 (offset,) = records.OFFSET.unpack(records.exactly(self._source, 8))
+                if offset > min(size, os.fstat(descriptor).st_size):
+                    raise broken("the rest of a file of which less is here")
                 os.ftruncate(descriptor, offset)
                 os.lseek(descriptor, offset, os.SEEK_SET)
                 self._wrote(offset)
@@ -178,12 +180,20 @@ class TreeWriter:
         folder = self._here
         if self._resume:
             if record.kind in (records.REST, records.KEEP):
-                folder.seen.add(record.name)  # type: ignore[union-attr] # a set with resume
-                return os.open(
-                    record.name, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=folder.descriptor
-                )
+                self._see(record.name)
+                return self._reopen(record)
             self._new_name(record.name)
+        elif record.kind in (records.REST, records.KEEP):
+            raise broken("the rest of a file that is not here")
         return os.open(record.name, _NEW, mode, dir_fd=folder.descriptor)
+
+    def _reopen(self, record: Record) -> int:
+        """What an earlier copy left: a device would be written to, and it may have sent one."""
+        folder = self._here.descriptor
+        found = os.stat(record.name, dir_fd=folder, follow_symlinks=False)
+        if not stat.S_ISREG(found.st_mode):
+            raise broken("the rest of what is no file")
+        return os.open(record.name, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=folder)
 
     def _copy(self, descriptor: int, left: int) -> None:
         readinto = self._source.readinto  # type: ignore[attr-defined] # a BufferedReader
@@ -236,7 +246,7 @@ class TreeWriter:
         mode = 0o700
         new = True
         if folder.seen is not None:
-            folder.seen.add(record.name)
+            self._see(record.name)
             with contextlib.suppress(FileNotFoundError):
                 found = os.stat(record.name, dir_fd=folder.descriptor, follow_symlinks=False)
                 new = not stat.S_ISDIR(found.st_mode)
@@ -286,11 +296,20 @@ class TreeWriter:
         else:
             raise problem_of(PermissionError(1, "Operation not permitted"), self._shown(record.name))
 
+    def _see(self, name: bytes) -> None:
+        """The second of one name would replace, or be written into, what the first has made."""
+        seen = self._here.seen
+        if seen is None:
+            return
+        if name in seen:
+            raise broken("a name came twice")
+        seen.add(name)
+
     def _new_name(self, name: bytes) -> None:
         """Nothing is called so in this folder."""
         if self._here.seen is None:
             return
-        self._here.seen.add(name)
+        self._see(name)
         if os.path.lexists(os.path.join(self._here.path, name)):
             from machinectl_agent.files.tree.staging import drop  # noqa: PLC0415 - with --resume only
 
