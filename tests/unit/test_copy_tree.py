@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import socket
 import stat
 import tempfile
@@ -14,10 +15,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from machinectl_agent.files.framing import Sink
+from machinectl_agent.files.framing import Sink, Source
 from machinectl_agent.files.tree import content, records, staging
+from machinectl_agent.files.tree.consumer import consume_tree
 from machinectl_agent.problems import Problem
-from tests.tree_copies import Pipe, Said, copy, look, partial_of, put, stream_of
+from tests.tree_copies import Pipe, Said, copy, look, partial_of, put, stream_of, text
 
 
 @pytest.fixture
@@ -543,3 +545,91 @@ def test_the_rest_of_what_an_earlier_stream_left(tmp_path, victim):
             if (one, kind) != (b"c", records.KEEP):
                 refused(hostile(enter(b"0"), rest, LEAVE, folder=True), target, resume=True, **EVERYTHING)
             assert not target.exists()
+
+
+class Disturbed(Pipe):
+    """Something happens when the last bytes are asked for."""
+
+    def __init__(self, stream, deed) -> None:
+        super().__init__(stream)
+        self._deed = deed
+        self._left = len(stream) - 60
+
+    def receive_into(self, view):
+        if self._left <= 0 and self._deed:
+            self._deed()
+            self._deed = None
+        part = view[: max(self._left, 1)]
+        self._left -= len(part)
+        return super().receive_into(part)
+
+
+def put_while(stream, target, deed, **args):
+    source: Any = Source(Disturbed(stream, deed))
+    return consume_tree({"target": text(target), **args}, source, Said())
+
+
+def swap(folder: Path, there: Path) -> Path:
+    """As somebody does who may rename in the folder above. Where the true one is then."""
+    moved = folder.with_name("moved")
+    folder.rename(moved)
+    folder.symlink_to(there)
+    return moved
+
+
+@pytest.mark.parametrize("times", [False, True])
+def test_folders_that_are_swapped_for_links_meanwhile(tree, tmp_path, victim, times):
+    (victim / "0").write_text("mine, too")
+    (victim / "0").chmod(0o600)
+    theirs = tmp_path / "theirs"
+    for source, name in ((tree / "file", "file"), (tree, "tree"), (f"{tree}/.", "folder/.")):
+        stream = stream_of(source, recursive=True, times=times)
+        (theirs / "folder/tree/sub").mkdir(parents=True)
+        before = look(victim)
+        put_while(
+            stream,
+            theirs / "folder",
+            lambda: swap(theirs / "folder", victim),
+            recursive=True,
+            times=times,
+        )
+        assert look(victim) == before
+        landed = (
+            theirs
+            / "moved"
+            / (name if name == "file" else "tree/sub/large" if name == "tree" else "sub/large")
+        )
+        assert landed.exists()
+        assert clean(theirs / "moved")
+        shutil.rmtree(theirs)
+    for source in (tree / "file", tree):
+        stream = stream_of(source, recursive=True, times=times)
+        (theirs / "folder").mkdir(parents=True)
+        put_while(
+            stream,
+            theirs / "folder",
+            lambda: swap(next((theirs / "folder").glob(".machinectl-part-*")), victim),
+            recursive=True,
+            times=times,
+        )
+        assert look(victim) == before
+        assert (theirs / "folder" / source.name).exists()
+        shutil.rmtree(theirs)
+    (victim / "0").unlink()
+
+
+def test_a_link_below_the_target_is_not_followed(tree, tmp_path, victim):
+    target = tmp_path / "target"
+    (target / "tree").mkdir(parents=True)
+    (target / "tree/sub").symlink_to(victim)
+    found = problem(tree, target, recursive=True)
+    assert found.what == f"{target}/tree/sub is a link, and a folder was copied"
+    assert os.listdir(target / "tree") == ["sub"]  # noqa: PTH208 - names
+    assert clean(target)
+
+
+def test_folders_nested_deeper_than_are_kept_open(tmp_path):
+    target = tmp_path / "target"
+    stream = hostile(enter(b"0"), *[enter(b"x")] * 5000, folder=True)
+    assert refused(stream, target, recursive=True).code == "too-deep"
+    assert clean(tmp_path)

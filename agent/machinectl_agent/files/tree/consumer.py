@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import os
@@ -9,11 +10,11 @@ from typing import Any, BinaryIO, Dict, List, Mapping, Optional, cast
 
 from machinectl_agent.files.framing import broken
 from machinectl_agent.files.tree import records
-from machinectl_agent.files.tree.commit import make_moves, plan_moves
+from machinectl_agent.files.tree.commit import Commit
 from machinectl_agent.files.tree.durable import sync_file_system, sync_files
 from machinectl_agent.files.tree.faults import problem_of, to_bytes
 from machinectl_agent.files.tree.progress import Pace, Teller
-from machinectl_agent.files.tree.staging import Staging, size_of
+from machinectl_agent.files.tree.staging import Staging
 from machinectl_agent.files.tree.target import Place, Target
 from machinectl_agent.files.tree.writer import TreeWriter
 from machinectl_agent.problems import Problem
@@ -37,6 +38,8 @@ def consume_tree(args: Mapping[str, Any], source: BinaryIO, session: Teller) -> 
     except BaseException as error:
         consumer.clear(None, may_go_on=not isinstance(error, Exception))  # Ctrl-C, on a person's own computer
         raise
+    finally:
+        consumer.close()
 
 
 class _Consumer:
@@ -52,11 +55,13 @@ class _Consumer:
         self._pace = Pace(session)
         self._staging: Optional[Staging] = None
         self._writer: Optional[TreeWriter] = None
+        self._open = contextlib.ExitStack()
         self._places: List[Place] = []
 
     def run(self) -> Dict[str, Any]:
         plan = json.loads(self._expect(records.PLAN).name)
         target = Target(self._target, plan, into=self._into, names=self._names)
+        self._open.callback(target.close)
         record = self._expect(records.ROOT)
         place = target.place(json.loads(record.name))
         if place.special:
@@ -64,7 +69,7 @@ class _Consumer:
         self._staging = Staging(self._target, resume=self._resume)
         self._writer = writer = TreeWriter(
             self._source,
-            self._staging.path,
+            self._staging.descriptor,
             self._pace,
             exact=self._exact,
             archive=self._archive,
@@ -82,13 +87,16 @@ class _Consumer:
         self._commit()
         return {"files": writer.files, "bytes": writer.bytes}
 
+    def close(self) -> None:
+        self._open.close()
+
     def clear(self, problem: Optional[Problem], *, may_go_on: bool) -> None:
         """Nothing is left of what failed, but what is worth going on with where nothing is wrong with it."""
         if self._writer:
             self._writer.close()
         if not self._staging:
             return
-        size = size_of(self._staging.path) if may_go_on else 0
+        size = self._staging.size() if may_go_on else 0
         if size < (1 if self._resume else WORTH_KEEPING):
             self._staging.remove()
             return
@@ -113,22 +121,25 @@ class _Consumer:
         staging = self._staging
         try:
             if self._writer.files <= FEW:
-                sync_files(staging.path)
+                sync_files(staging.descriptor)
             else:
                 sync_file_system(staging.descriptor)
         except OSError as error:
             raise problem_of(error, self._target) from error
-        moves = []
+        commit = Commit(staging, exact=self._exact)
+        self._open.callback(commit.close)
         for number, place in enumerate(self._places):
-            moves.extend(plan_moves(os.path.join(staging.path, str(number).encode()), place))
-        make_moves(moves, exact=self._exact)
+            commit.plan(number, place)
+        commit.run()
         staging.remove()
+        commit.finish()
 
     def _pour(self, place: Place) -> Dict[str, Any]:
         """Into a device or FIFO: there is nothing to rename."""
         record = self._expect(records.FILE)
         try:
-            with open(place.path, "wb", buffering=0) as file:
+            flags = os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC
+            with open(os.open(place.name, flags, dir_fd=place.parent), "wb", buffering=0) as file:
                 left = record.size
                 while left and (part := self._source.read(min(left, 1024 * 1024))):
                     file.write(part)

@@ -20,21 +20,15 @@ def sync_file_system(descriptor: int) -> None:
         raise OSError(number, os.strerror(number))
 
 
-def sync_files(path: bytes) -> None:
+def sync_files(descriptor: int) -> None:
     """Each file below, where they are few: syncfs would wait for all that others write on the file system."""
-    for folder, _, names in os.walk(path):
+    for _, _, names, folder in os.fwalk(b".", dir_fd=descriptor):
         for name in names:
-            one = os.path.join(folder, name)
-            found = os.lstat(one)
+            found = os.stat(name, dir_fd=folder, follow_symlinks=False)
             if stat.S_ISREG(found.st_mode):
                 # not for reading: its mode may forbid that to us already
-                _sync(one, os.O_RDONLY if found.st_mode & 0o400 else os.O_WRONLY)
-        sync_folder(folder)
-
-
-def sync_folder(path: bytes) -> None:
-    """The names in it."""
-    _sync(path, os.O_RDONLY | os.O_DIRECTORY)
+                _sync(name, os.O_RDONLY if found.st_mode & 0o400 else os.O_WRONLY, folder)
+        os.fsync(folder)
 
 
 def start_writing(descriptor: int, offset: int, size: int) -> None:
@@ -44,8 +38,8 @@ def start_writing(descriptor: int, offset: int, size: int) -> None:
         call(descriptor, ctypes.c_int64(offset), ctypes.c_int64(size), 2)  # SYNC_FILE_RANGE_WRITE
 
 
-def _sync(path: bytes, flags: int) -> None:
-    descriptor = os.open(path, flags | os.O_CLOEXEC)
+def _sync(name: bytes, flags: int, folder: int) -> None:
+    descriptor = os.open(name, flags | os.O_CLOEXEC | os.O_NOFOLLOW, dir_fd=folder)
     try:
         os.fsync(descriptor)
     finally:

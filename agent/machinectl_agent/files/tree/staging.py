@@ -12,11 +12,9 @@ import fcntl
 import hashlib
 import os
 import secrets
-import shutil
-import stat
-from typing import Any
 
 from machinectl_agent.files.tree.faults import problem_of
+from machinectl_agent.files.tree.folders import empty, make_own, open_folder, open_own
 
 PREFIX = b".machinectl-part-"
 
@@ -32,69 +30,52 @@ class Staging:
     """Only its owner can look into it: what grows there has its final modes already."""
 
     def __init__(self, target: bytes, *, resume: bool) -> None:
-        path = staging_path(target)
+        folder, self._name = os.path.split(staging_path(target))
         try:
-            self.path, self.descriptor = self._make(path, resume=resume)
+            self.parent = open_folder(folder, follow=True)
+            try:
+                self.descriptor = self._make(resume=resume)
+            except BaseException:
+                os.close(self.parent)
+                raise
         except OSError as error:
-            raise problem_of(error, os.path.dirname(path)) from error
+            raise problem_of(error, folder) from error
 
     def remove(self) -> None:
-        _remove_tree(self.path)
-        self._unlock()
+        with contextlib.suppress(OSError):
+            empty(self.descriptor)
+            os.rmdir(self._name, dir_fd=self.parent)
+        self.keep()
 
     def keep(self) -> None:
-        self._unlock()
+        for one in (self.descriptor, self.parent):
+            if one >= 0:
+                os.close(one)
+        self.descriptor = self.parent = -1
 
-    def _unlock(self) -> None:
-        if self.descriptor >= 0:
-            os.close(self.descriptor)
-            self.descriptor = -1
+    def size(self) -> int:
+        """Bytes of the files in it."""
+        size = 0
+        for _, _, names, folder in os.fwalk(b".", dir_fd=self.descriptor):
+            for name in names:
+                with contextlib.suppress(OSError):
+                    size += os.stat(name, dir_fd=folder, follow_symlinks=False).st_size
+        return size
 
-    def _make(self, path: bytes, *, resume: bool) -> tuple[bytes, int]:
+    def _make(self, *, resume: bool) -> int:
         with contextlib.suppress(FileExistsError):
-            os.mkdir(path, 0o700)
-        # in /tmp anybody may have made it before us
-        if _is_ours(path):
-            descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+            os.mkdir(self._name, 0o700, dir_fd=self.parent)
+        descriptor = open_own(self._name, self.parent)
+        if descriptor is not None:
             if _locked(descriptor):
                 if not resume:
-                    clear(path)
-                return path, descriptor
+                    empty(descriptor)
+                return descriptor
             os.close(descriptor)  # another copy to the same target is under way
-        path += b"-" + secrets.token_hex(4).encode()
-        os.mkdir(path, 0o700)
-        descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        self._name += b"-" + secrets.token_hex(4).encode()
+        descriptor = make_own(self._name, self.parent)
         _locked(descriptor)
-        return path, descriptor
-
-
-def clear(path: bytes) -> None:
-    """All that is in the folder."""
-    for name in os.listdir(path):
-        drop(os.path.join(path, name))
-
-
-def drop(path: bytes) -> None:
-    """A file, or a folder with all that is in it."""
-    if os.path.isdir(path) and not os.path.islink(path):
-        _remove_tree(path)
-    else:
-        os.unlink(path)
-
-
-def size_of(path: bytes) -> int:
-    """Bytes of the files below."""
-    size = 0
-    for folder, _, names in os.walk(path):
-        for name in names:
-            with contextlib.suppress(OSError):
-                size += os.lstat(os.path.join(folder, name)).st_size
-    return size
-
-
-def _is_ours(path: bytes) -> bool:
-    found = os.lstat(path)
-    return stat.S_ISDIR(found.st_mode) and found.st_uid == os.geteuid() and not found.st_mode & 0o077
+        return descriptor
 
 
 def _locked(descriptor: int) -> bool:
@@ -103,18 +84,3 @@ def _locked(descriptor: int) -> bool:
     except OSError as error:
         return error.errno not in (errno.EWOULDBLOCK, errno.EACCES)  # a file system without locks
     return True
-
-
-def _remove_tree(path: bytes) -> None:
-    """A folder that was copied with its mode 0555 can't be emptied as it is."""
-
-    def again(_remove: Any, failed: Any, _error: Any) -> None:
-        with contextlib.suppress(OSError):
-            os.chmod(os.path.dirname(failed), 0o700)
-            if os.path.isdir(failed) and not os.path.islink(failed):
-                os.chmod(failed, 0o700)
-                shutil.rmtree(failed, ignore_errors=True)
-            else:
-                os.unlink(failed)
-
-    shutil.rmtree(path, onerror=again)

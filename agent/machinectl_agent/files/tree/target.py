@@ -3,13 +3,15 @@ written."""
 
 from __future__ import annotations
 
+import errno
 import fnmatch
 import os
 import stat
-from typing import Any, Mapping, NamedTuple, Optional, Sequence
+from typing import Any, Dict, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 from machinectl_agent.files.framing import broken
 from machinectl_agent.files.tree.faults import problem_of, show, to_bytes
+from machinectl_agent.files.tree.folders import open_folder
 from machinectl_agent.files.tree.same import host_identity, identities_above, is_one
 from machinectl_agent.problems import Problem
 
@@ -18,8 +20,12 @@ class Place(NamedTuple):
     """One root's end."""
 
     path: bytes
+    """As a person knows it."""
     folder: bool
     """The root is a folder."""
+    parent: int
+    """A descriptor: the folder that `name` is in. The target keeps it open."""
+    name: bytes
     special: bool = False
     """A device or FIFO is there: it is written to, not replaced."""
 
@@ -36,6 +42,7 @@ class Target:
         self._path = os.path.expanduser(path) or b"."
         self._same_host = plan.get("host") == host_identity()
         self._is_folder = os.path.isdir(self._path)
+        self._folders: Dict[bytes, int] = {}
         if not self._is_folder and (into or int(plan["roots"]) > 1):
             there = os.path.lexists(self._path)
             what = "is no folder" if there else "is not there"
@@ -49,23 +56,41 @@ class Target:
         is_folder = bool(root["folder"])
         self._check_name(name)
         path = self._named(name, is_folder=is_folder)
+        self._check_same(path, root, is_folder=is_folder)
+        # from here on by descriptors: whoever may rename on the way to there does not change what is meant
+        parent, last = self._open_parent(path, itself=self._is_folder and not name)
         try:
-            found: Optional[os.stat_result] = os.stat(path)
+            found = os.stat(last, dir_fd=parent, follow_symlinks=False)
         except FileNotFoundError:
-            found = None
+            return Place(path, is_folder, parent, last)
         except OSError as error:
             raise problem_of(error, path) from error
-        self._check_same(path, root, is_folder=is_folder)
-        if found is None:
-            self._check_parent(path)
-            return Place(path, is_folder)
+        if stat.S_ISLNK(found.st_mode):
+            raise problem_of(OSError(errno.ELOOP, ""), path)  # links have been followed
         if is_folder and not stat.S_ISDIR(found.st_mode):
             raise Problem("not-a-folder", f"{show(path)} is a file, and {show(name)} a folder")
         if not is_folder and stat.S_ISDIR(found.st_mode):
             raise Problem("is-a-folder", f"{show(path)} is a folder, and {show(name)} a file")
-        if not is_folder and not os.access(path, os.W_OK):
+        if not is_folder and not os.access(last, os.W_OK, dir_fd=parent):
             raise problem_of(PermissionError(13, "Permission denied"), path)
-        return Place(path, is_folder, not is_folder and not stat.S_ISREG(found.st_mode))
+        special = not is_folder and not stat.S_ISREG(found.st_mode)
+        return Place(path, is_folder, parent, last, special)
+
+    def close(self) -> None:
+        for one in self._folders.values():
+            os.close(one)
+        self._folders.clear()
+
+    def _open_parent(self, path: bytes, *, itself: bool) -> Tuple[int, bytes]:
+        folder, name = (path, b".") if itself or path == b"/" else os.path.split(path)
+        if folder not in self._folders:
+            try:
+                self._folders[folder] = open_folder(folder, follow=True)
+            except OSError as error:
+                if name != b".":
+                    self._check_parent(path)
+                raise problem_of(error, folder) from error
+        return self._folders[folder], name
 
     def _named(self, name: bytes, *, is_folder: bool) -> bytes:
         if self._is_folder:
@@ -108,8 +133,8 @@ def _is_meant(name: bytes, pattern: bytes) -> bool:
     return name == pattern or (not hidden and fnmatch.fnmatchcase(name, pattern))
 
 
-def check_room(folder: bytes, wanted: int) -> None:
-    """Raises `Problem` `disk-full` before the disk is."""
+def check_room(folder: int, path: bytes, wanted: int) -> None:
+    """Raises `Problem` `disk-full` before the disk is. `path`: what is to come, for people."""
     try:
         found = os.statvfs(folder)
     except OSError:
@@ -118,7 +143,7 @@ def check_room(folder: bytes, wanted: int) -> None:
     if wanted > free:
         raise Problem(
             "disk-full",
-            f"{show(folder)}: there is no room",
+            f"{show(path)}: there is no room",
             why=f"{wanted} bytes are wanted, {free} are free",
             hint="make room: `df -h` there says where",
         )

@@ -12,6 +12,7 @@ from machinectl_agent.files.framing import broken
 from machinectl_agent.files.tree import records
 from machinectl_agent.files.tree.durable import start_writing
 from machinectl_agent.files.tree.faults import problem_of, show
+from machinectl_agent.files.tree.folders import drop, list_folder, open_folder
 from machinectl_agent.files.tree.progress import Pace
 from machinectl_agent.files.tree.records import Record
 from machinectl_agent.files.tree.target import Place, check_room
@@ -27,9 +28,14 @@ _PUSH = 32 * 1024 * 1024
 _NEW = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
+DEEPEST = 300
+"""Folders in folders; each is open while what is in it comes."""
+
+
 class _Folder(NamedTuple):
     descriptor: int
     path: bytes
+    """Below the staging folder."""
     record: Optional[Record]
     seen: Optional[Set[bytes]]
     """Names that came, where there may be others of an earlier copy."""
@@ -42,7 +48,7 @@ class TreeWriter:
     def __init__(
         self,
         source: BinaryIO,
-        staging: bytes,
+        staging: int,
         pace: Pace,
         *,
         exact: bool,
@@ -61,13 +67,12 @@ class TreeWriter:
         os.umask(umask)
         self._umask = umask
         self._buffer = memoryview(bytearray(CHUNK))
-        descriptor = os.open(staging, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        self._here = _Folder(descriptor, staging, None, set() if resume else None)
+        self._here = _Folder(open_folder(b".", staging), b"", None, set() if resume else None)
         self._above: List[_Folder] = []
         self._linked: List[bytes] = []
         self._users: dict[int, int] = {}
         self._groups: dict[int, int] = {}
-        self._root = Place(b"", folder=False)
+        self._root = Place(b"", False, -1, b"")
         self._awaited = b""
         self.files = 0
         self.bytes = 0
@@ -142,7 +147,7 @@ class TreeWriter:
     def _file(self, record: Record) -> None:
         size = record.size
         if size >= _LARGE and record.kind == records.FILE:
-            check_room(self._here.path, size)
+            check_room(self._here.descriptor, self._shown(record.name), size)
         self._pace.file(record.name, size)
         descriptor = self._open(record)
         try:
@@ -243,6 +248,10 @@ class TreeWriter:
 
     def _enter(self, record: Record) -> None:
         folder = self._here
+        if len(self._above) >= DEEPEST:
+            raise Problem(
+                "too-deep", f"{show(self._shown(record.name))}: more than {DEEPEST} folders in each other"
+            )
         mode = 0o700
         new = True
         if folder.seen is not None:
@@ -256,8 +265,7 @@ class TreeWriter:
                     os.chmod(record.name, mode, dir_fd=folder.descriptor)
         if new:
             os.mkdir(record.name, mode, dir_fd=folder.descriptor)
-        flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-        descriptor = os.open(record.name, flags, dir_fd=folder.descriptor)
+        descriptor = open_folder(record.name, folder.descriptor)
         self._above.append(folder)
         path = os.path.join(folder.path, record.name)
         self._here = _Folder(descriptor, path, record, set() if self._resume else None)
@@ -274,17 +282,20 @@ class TreeWriter:
     def _drop_others(self, folder: _Folder) -> None:
         if folder.seen is None:
             return
-        from machinectl_agent.files.tree.staging import drop  # noqa: PLC0415 - with --resume only
-
-        for name in set(os.listdir(folder.path)) - folder.seen:
-            drop(os.path.join(folder.path, name))
+        for name, _ in list_folder(folder.descriptor):
+            if name not in folder.seen:
+                drop(name, folder.descriptor)
 
     def _hard_link(self, record: Record) -> None:
         if record.size >= len(self._linked):
             raise broken("another name of a file that did not come")
         self._new_name(record.name)
         os.link(
-            self._linked[record.size], record.name, dst_dir_fd=self._here.descriptor, follow_symlinks=False
+            self._linked[record.size],
+            record.name,
+            src_dir_fd=(self._above[0] if self._above else self._here).descriptor,
+            dst_dir_fd=self._here.descriptor,
+            follow_symlinks=False,
         )
 
     def _node(self, record: Record) -> None:
@@ -310,10 +321,8 @@ class TreeWriter:
         if self._here.seen is None:
             return
         self._see(name)
-        if os.path.lexists(os.path.join(self._here.path, name)):
-            from machinectl_agent.files.tree.staging import drop  # noqa: PLC0415 - with --resume only
-
-            drop(os.path.join(self._here.path, name))
+        with contextlib.suppress(FileNotFoundError):
+            drop(name, self._here.descriptor)
 
     def _attributes(self, descriptor: int, record: Record, made_with: int = -1) -> None:
         """`made_with`: the mode that it has now; else what the kernel made of the record's."""
