@@ -69,8 +69,8 @@ def copy(*words, said=None, **args) -> dict[str, Any]:
     return put(stream_of(*sources, said=said, **args), target, said, **args)
 
 
-def partial_of(target) -> dict[str, Any]:
-    return dict(list_partial({"target": text(target)})["partial"])
+def partial_of(target, **args) -> dict[str, Any]:
+    return dict(list_partial({"target": text(target), **args})["partial"])
 
 
 def look(path: Path) -> dict[bytes, Any]:

@@ -100,10 +100,10 @@ def _copy_group(
 ) -> Carried:
     kept = {"archive": how.archive, "times": how.times, "recursive": how.recursive or how.archive}
     produce: dict[str, Any] = {**kept, "verify": how.checksum, "total": how.total}
-    consume = {**kept, "target": _text(target), "into": into, "resume": how.resume}
-    consume["names"] = names_of(paths)
+    names = names_of(paths)
+    consume = {**kept, "target": _text(target), "into": into, "resume": how.resume, "names": names}
     if how.resume:
-        produce["partial"] = _partial(store, target, become)
+        produce["partial"] = _partial(store, target, names, become)
     if source.machine:
         produce.update(sources=[path or "." for path in map(_wire, paths)], glob=True)
     else:
@@ -163,9 +163,9 @@ class Telling:
         self._report.event(message)
 
 
-def _partial(store: Store, target: Spot, become: Become) -> dict[str, Any]:
+def _partial(store: Store, target: Spot, names: list[str] | None, become: Become) -> dict[str, Any]:
     """What a broken copy has left at the target."""
-    args = {"op": "partial", "target": _text(target)}
+    args = {"op": "partial", "target": _text(target), "names": names}
     if not target.machine:
         from machinectl_agent.files.tree.partial import list_partial  # noqa: PLC0415 - with --resume only
 

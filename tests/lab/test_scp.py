@@ -255,6 +255,30 @@ def test_a_full_disk_and_other_refusals(shop, tmp_path):
     assert (done.returncode, "neither end is on a machine" in done.stderr) == (2, True)
 
 
+def test_other_disks_in_the_target(shop, tmp_path):
+    """A folder that is a mount point is filled on its own disk; what is mounted in it gets its part, too."""
+    source = tmp_path / "data"
+    for name in ("sub/new/file", "bound/new/file", "file"):
+        (source / name).parent.mkdir(parents=True, exist_ok=True)
+        (source / name).write_bytes(os.urandom(8_000_000))
+    two = shop.two
+    two.run(
+        "mkdir -p /srv/held /srv/behind && mount -t tmpfs -o size=2m held /srv/held && "
+        "mkdir /srv/held/data && mount -t tmpfs -o size=64m data /srv/held/data && cd /srv/held/data && "
+        "mkdir sub bound && mount -t tmpfs -o size=32m sub sub && mount --bind /srv/behind bound"
+    )
+    try:
+        wanted = tree_digest(here, source)
+        for _ in range(2):
+            shop.run("scp", "-a", source, "two:/srv/held")
+            assert tree_digest(lambda command: two.run(command).stdout, "/srv/held/data") == wanted
+        shop.run("scp", "-r", f"{source}/.", "two:/srv/held/data")
+        assert two.run("cd /srv/held && find . -name '.machinectl*' && mountpoint -q data/sub").stdout == ""
+        assert two.run("ls /srv/behind/new").stdout == "file\n"
+    finally:
+        two.run("umount -R /srv/held; rm -r /srv/held /srv/behind")
+
+
 def test_through_this_computer_where_a_firewall_is_between(shop):
     shop.one.run("echo hello > /home/ops/word")
     with cut(shop.one, shop.two):

@@ -633,3 +633,74 @@ def test_folders_nested_deeper_than_are_kept_open(tmp_path):
     stream = hostile(enter(b"0"), *[enter(b"x")] * 5000, folder=True)
     assert refused(stream, target, recursive=True).code == "too-deep"
     assert clean(tmp_path)
+
+
+@pytest.fixture
+def elsewhere(tmp_path):
+    """A folder on another disk."""
+    shared = Path("/dev/shm")  # noqa: S108 - a file system
+    if not os.access(shared, os.W_OK) or shared.stat().st_dev == tmp_path.stat().st_dev:
+        pytest.skip("no other file system that anybody may write to")
+    with tempfile.TemporaryDirectory(dir=shared) as folder:
+        yield Path(folder)
+
+
+def bit_of_everything(tree: Path) -> None:
+    (tree / "sub/link").symlink_to("large")
+    (tree / "sub/deep/hard").hardlink_to(tree / "sub/deep/run")
+    os.mkfifo(tree / "sub/fifo", 0o622)
+    (tree / "sub/deep").chmod(0o711)
+    with (tree / "sub/holes").open("wb") as file:
+        file.seek(50_000_000)
+        file.write(b"x" * 5000)
+        file.truncate(100_000_000)
+    os.utime(tree / "sub/deep", ns=(10**18, 10**18))
+    os.utime(tree / "sub", ns=(10**18, 10**18))
+
+
+def test_what_is_moved_to_another_disk_is_as_it_was(tree, tmp_path, elsewhere):
+    """Two roots, so that all comes to the target's own disk first."""
+    bit_of_everything(tree)
+    (tmp_path / "other").touch()
+    target = tmp_path / "target"
+    target.mkdir()
+    (target / "tree").symlink_to(elsewhere)
+    (elsewhere / "file").write_text("old")
+    (elsewhere / "empty").mkdir()
+    copy(tree, tmp_path / "other", target, **EVERYTHING)
+    assert look(elsewhere) == look(tree)
+    assert (elsewhere / "sub/deep/hard").stat().st_ino == (elsewhere / "sub/deep/run").stat().st_ino
+    assert (elsewhere / "sub/holes").stat().st_blocks * 512 < 1_000_000
+    assert clean(target)
+    (elsewhere / "file").chmod(0o640)
+    copy(tree / "file", tmp_path / "other", tree / "sub", target / "tree", recursive=True)
+    assert stat.S_IMODE((elsewhere / "file").stat().st_mode) == 0o640
+
+
+def test_nothing_follows_a_link_on_the_way_to_another_disk(tree, tmp_path, elsewhere, victim):
+    (tmp_path / "other").touch()
+    (elsewhere / "file.machinectl-part").symlink_to(victim / "file")
+    (tmp_path / "target").mkdir()
+    (tmp_path / "target/tree").symlink_to(elsewhere)
+    copy(tree, tmp_path / "other", tmp_path / "target", recursive=True)
+    assert (elsewhere / "file").read_text() == "content"
+    assert (elsewhere / "file.machinectl-part").is_symlink()
+
+
+def test_a_folder_on_another_disk_is_filled_there(tree, tmp_path, elsewhere):
+    """Its disk is the one that must have room, and nothing is written twice."""
+    (tree / "sub/larger").write_bytes(os.urandom(20_000_000))
+    target = tmp_path / "target"
+    target.mkdir()
+    (target / "tree").symlink_to(elsewhere)
+    stream = stream_of(tree, **EVERYTHING)
+    with pytest.raises(Problem) as caught:
+        put(stream[:-50], target, **EVERYTHING)
+    assert "--resume" in caught.value.hint
+    assert clean(target)
+    assert not clean(elsewhere)
+    partial = partial_of(target, names=["tree"])
+    rest = stream_of(tree, partial=partial, **EVERYTHING)
+    assert len(rest) < 10_000
+    put(rest, target, resume=True, **EVERYTHING)
+    assert look(elsewhere) == look(tree)

@@ -62,11 +62,12 @@ class _Consumer:
         plan = json.loads(self._expect(records.PLAN).name)
         target = Target(self._target, plan, into=self._into, names=self._names)
         self._open.callback(target.close)
-        record = self._expect(records.ROOT)
-        place = target.place(json.loads(record.name))
+        root = json.loads(self._expect(records.ROOT).name)
+        place = target.place(root)
         if place.special:
             return self._pour(place)
-        self._staging = Staging(self._target, resume=self._resume)
+        only = to_bytes(str(root["name"])) if place.folder and plan["roots"] == 1 else b""
+        self._staging = Staging(self._target, only, resume=self._resume)
         self._writer = writer = TreeWriter(
             self._source,
             self._staging.descriptor,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from typing import Any, Dict, List, Mapping
+from typing import Any, Dict, List, Mapping, Sequence
 
 from machinectl_agent.files.tree.faults import to_bytes, to_text
 
@@ -19,10 +19,12 @@ Partial = Dict[str, List[Any]]
 
 
 def list_partial(args: Mapping[str, Any]) -> Dict[str, Any]:
-    """The op `partial`: args target → partial, bytes."""
+    """The op `partial`: args target, names (as the consumer's) → partial, bytes."""
     from machinectl_agent.files.tree.staging import staging_path  # noqa: PLC0415 - it needs us
 
-    place = staging_path(to_bytes(str(args["target"])))
+    meant: Sequence[str] = args.get("names") or ()
+    only = to_bytes(str(meant[0])) if len(meant) == 1 else b""
+    place = staging_path(to_bytes(str(args["target"])), only)
     found: Partial = {}
     size = length = 0
     for folder, _, names in os.walk(place):

@@ -19,18 +19,25 @@ from machinectl_agent.files.tree.folders import empty, make_own, open_folder, op
 PREFIX = b".machinectl-part-"
 
 
-def staging_path(target: bytes) -> bytes:
-    """Pure but for a look whether the target is a folder: in it then, else beside it; on its file system."""
+def staging_path(target: bytes, name: bytes = b"") -> bytes:
+    """Pure but for a look whether the target is a folder: in it then, else beside it; on its file system.
+    `name`: of the only root where that is a folder; one that is there already and on another disk holds its own."""
     path = os.path.abspath(os.path.expanduser(target) or b".")
-    folder = path if os.path.isdir(path) else os.path.dirname(os.path.realpath(path))
+    folder = os.path.dirname(os.path.realpath(path))
+    if os.path.isdir(path):
+        folder = path
+        inside = os.path.join(path, name)
+        if name and os.path.isdir(inside) and os.stat(inside).st_dev != os.stat(path).st_dev:
+            folder = os.path.realpath(inside)
     return os.path.join(folder, PREFIX + hashlib.sha256(path).hexdigest()[:12].encode())
 
 
 class Staging:
     """Only its owner can look into it: what grows there has its final modes already."""
 
-    def __init__(self, target: bytes, *, resume: bool) -> None:
-        folder, self._name = os.path.split(staging_path(target))
+    def __init__(self, target: bytes, name: bytes, *, resume: bool) -> None:
+        """`name`: see `staging_path`."""
+        folder, self._name = os.path.split(staging_path(target, name))
         try:
             self.parent = open_folder(folder, follow=True)
             try:
