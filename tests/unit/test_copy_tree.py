@@ -704,3 +704,81 @@ def test_a_folder_on_another_disk_is_filled_there(tree, tmp_path, elsewhere):
     assert len(rest) < 10_000
     put(rest, target, resume=True, **EVERYTHING)
     assert look(elsewhere) == look(tree)
+
+
+@pytest.fixture
+def as_user():
+    """A folder of a user's who is not root; that user is who we are."""
+    with tempfile.TemporaryDirectory() as folder:
+        if os.geteuid():
+            yield Path(folder)
+            return
+        os.chown(folder, 65534, 65534)
+        os.seteuid(65534)
+        try:
+            yield Path(folder)
+        finally:
+            os.seteuid(0)
+
+
+def test_what_was_merged_has_the_attributes_that_came(tree, tmp_path):
+    """The target itself, too, which the copy grew in."""
+    (tree / "sub").chmod(0o2750)
+    tree.chmod(0o711)
+    os.utime(tree, ns=(10**18, 10**18))
+    (tmp_path / "target/sub").mkdir(parents=True)
+    copy(f"{tree}/.", tmp_path / "target", recursive=True, times=True)
+    assert look(tmp_path / "target") == look(tree)
+    copy(tree, tmp_path / "target", **EVERYTHING)
+    copy(tree, tmp_path / "target", **EVERYTHING)
+    assert look(tmp_path / "target/tree") == look(tree)
+
+
+def test_folders_that_may_not_be_written_to(as_user):
+    """Of a user's, who may do so as little as anybody."""
+    source, target = as_user / "source", as_user / "target"
+    (source / "sub").mkdir(parents=True)
+    (source / "sub/file").write_text("x")
+    for one in (source / "sub", source):
+        one.chmod(0o555)
+    (target / "old").mkdir(parents=True)
+    copy(f"{source}/.", target, **EVERYTHING)
+    assert stat.S_IMODE(target.stat().st_mode) == 0o555
+    target.chmod(0o755)
+    assert sorted(os.listdir(target)) == ["old", "sub"]  # noqa: PTH208 - names
+    assert look(target / "sub") == look(source / "sub")
+    whole = stream_of(source, **EVERYTHING)
+    with pytest.raises(Problem):
+        put(whole[:-5], as_user / "broken", **EVERYTHING, resume=True)
+    copy(source, as_user / "broken", **EVERYTHING)
+    assert look(as_user / "broken") == look(source)
+    assert clean(as_user)
+
+
+def test_a_folder_that_may_be_written_to_but_not_read(as_user):
+    (as_user / "source").mkdir()
+    (as_user / "source/file").write_text("x")
+    box = as_user / "box"
+    box.mkdir()
+    box.chmod(0o333)
+    copy(as_user / "source", as_user / "source/file", box, recursive=True)
+    (box / "source/file").unlink()
+    copy(as_user / "source/file", box / "source")
+    box.chmod(0o755)
+    assert sorted(os.listdir(box)) == ["file", "source"]  # noqa: PTH208 - names
+    assert (box / "source/file").read_text() == "x"
+
+
+@pytest.mark.parametrize("resume", [False, True])
+def test_a_staging_folder_that_vanishes_leaves_the_target_as_it_is(tree, tmp_path, resume):
+    target = tmp_path / "target"
+    target.mkdir()
+    target.chmod(0o1777)
+
+    def vanish():
+        shutil.rmtree(next(target.glob(".machinectl-part-*")))
+
+    with pytest.raises(Problem):
+        put_while(stream_of(tree, recursive=True), target, vanish, recursive=True, resume=resume)
+    assert stat.S_IMODE(target.stat().st_mode) == 0o1777
+    assert os.listdir(target) == []  # noqa: PTH208 - names

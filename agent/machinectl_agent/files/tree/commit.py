@@ -37,6 +37,8 @@ class Step(NamedTuple):
     """Of what is called so now."""
     within: Optional[List[Step]] = None
     """What goes into a folder that is there, and keeps what else is in it."""
+    found: Optional[os.stat_result] = None
+    """Of the old one then, before anything goes out of it."""
 
 
 class Commit:
@@ -54,13 +56,17 @@ class Commit:
         self._last: Dict[Tuple[int, int], Tuple[int, os.stat_result]] = {}
 
     def plan(self, number: int, place: Place) -> None:
-        """Raises `Problem` where a file is in the way of a folder, or a folder in that of a file. A root that was
-        left out at the source, a socket, is none here."""
+        """Raises `Problem` where a file is in the way of a folder, or a folder in that of a file."""
         old = str(number).encode()
         try:
             found = os.stat(old, dir_fd=self._staging, follow_symlinks=False)
         except FileNotFoundError:
-            return
+            raise Problem(
+                "copy-gone",
+                f"{show(place.path)}: what had come of it was removed",
+                why="the folder that a copy grows in is not there any more",
+                hint="copy it again",
+            ) from None
         is_folder = stat.S_ISDIR(found.st_mode)
         if is_folder != place.folder:
             raise broken("what came is not what was announced")
@@ -114,6 +120,9 @@ class Commit:
         if not stat.S_ISDIR(before.st_mode):
             raise Problem("not-a-folder", f"{show(path)} is a file, and a folder was copied")
         try:
+            found = os.stat(old, dir_fd=self._staging, follow_symlinks=False)
+            if os.geteuid():
+                os.chmod(old, 0o700, dir_fd=self._staging)  # what is in it goes out
             with opened(old, self._staging) as source:
                 entries = list_folder(source)
             target = open_folder(name, parent)
@@ -126,21 +135,18 @@ class Commit:
             ]
         finally:
             os.close(target)
-        return Step(old, name, is_folder, before, within)
+        return Step(old, name, is_folder, before, within, found)
 
     def _make(self, step: Step, parent: int, path: bytes) -> None:
         try:
-            if step.within is None:
+            if step.within is None or step.found is None:
                 self._move(step, parent)
                 return
-            found = os.stat(
-                step.old, dir_fd=self._staging, follow_symlinks=False
-            )  # before anything goes out of it
             target = open_folder(step.name, parent)
             self._touched.append(target)
             for one in step.within:
                 self._make(one, target, os.path.join(path, one.name))
-            self._leave(target, found)
+            self._leave(target, step.found)
         except OSError as error:
             raise problem_of(error, path) from error
 

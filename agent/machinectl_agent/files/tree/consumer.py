@@ -129,8 +129,8 @@ class _Consumer:
             raise problem_of(error, self._target) from error
         commit = Commit(staging, exact=self._exact)
         self._open.callback(commit.close)
-        for number, place in enumerate(self._places):
-            commit.plan(number, place)
+        for number in sorted(self._writer.roots):
+            commit.plan(number, self._places[number])
         commit.run()
         staging.remove()
         commit.finish()

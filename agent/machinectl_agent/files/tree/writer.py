@@ -69,16 +69,21 @@ class TreeWriter:
         self._buffer = memoryview(bytearray(CHUNK))
         self._here = _Folder(open_folder(b".", staging), b"", None, set() if resume else None)
         self._above: List[_Folder] = []
+        self._closed = False
         self._linked: List[bytes] = []
         self._users: dict[int, int] = {}
         self._groups: dict[int, int] = {}
         self._root = Place(b"", False, -1, b"")
         self._awaited = b""
+        self.roots: Set[int] = set()
+        """Numbers of those that came; a socket is left out at the source."""
         self.files = 0
         self.bytes = 0
 
     def close(self) -> None:
-        for one in (self._here, *self._above):
+        """A second time nothing: the numbers are others' then."""
+        folders, self._closed = () if self._closed else (self._here, *self._above), True
+        for one in folders:
             with contextlib.suppress(OSError):
                 os.close(one.descriptor)
 
@@ -112,6 +117,7 @@ class TreeWriter:
             raise broken("a root of another name, or a second one")
         if (record.kind == records.ENTER) != self._root.folder:
             raise broken("what came is not what was announced")
+        self.roots.add(int(self._awaited))
         self._awaited = b""
 
     def _take(self, record: Record) -> None:
