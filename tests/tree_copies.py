@@ -34,6 +34,8 @@ class Pipe:
 class Said:
     """A session that keeps what it is told."""
 
+    gone = False
+
     def __init__(self) -> None:
         self.lines: list[str] = []
         self.events: list[Any] = []

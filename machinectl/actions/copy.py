@@ -153,6 +153,8 @@ def _destination(spot: Spot, args: Mapping[str, Any], report: Report) -> Machine
 class Telling:
     """What an end here says goes where the machines' words go."""
 
+    gone = False
+
     def __init__(self, report: Report) -> None:
         self._report = report
 

@@ -255,6 +255,42 @@ def test_a_full_disk_and_other_refusals(shop, tmp_path):
     assert (done.returncode, "neither end is on a machine" in done.stderr) == (2, True)
 
 
+def test_a_block_device_takes_a_whole_image_or_none(shop, tmp_path):
+    """From a machine to a disk of this computer's, which has something on it."""
+    shop.two.run("truncate -s 3M /root/image && printf 'begin' | dd of=/root/image conv=notrunc status=none")
+    disk = tmp_path / "disk"
+    disk.write_bytes(b"y" * 4_194_304)
+    device = here(f"losetup -f --show {disk}").strip()
+    try:
+        done = shop.run("scp", "-a", "--checksum", "two:image", device)
+        assert done.stderr == ""
+        shop.two.run("truncate -s 5M /root/image")
+        done = shop.run("scp", "two:image", device, check=False)
+        assert f"{device}: the device is too small" in done.stderr
+    finally:
+        here(f"losetup -d {device}")
+    content = disk.read_bytes()
+    assert content == b"begin".ljust(3_145_728, b"\0") + b"y" * 1_048_576
+
+
+def test_a_fifo_holds_no_agent_back(shop, tmp_path):
+    source = tmp_path / "source"
+    source.write_bytes(bytes(5_000_000))
+    one = shop.one
+    one.run("mkfifo -m 666 /srv/fifo")
+    done = shop.run("scp", source, "one:/srv/fifo", check=False)
+    assert (done.returncode, "one: /srv/fifo: nobody reads from it" in done.stderr) == (1, True)
+    reader = one.run(
+        "setsid sleep 600 <> /srv/fifo > /dev/null 2>&1 & echo $!"
+    ).stdout.strip()  # it reads nothing
+    process = shop.start("scp", source, "one:/srv/fifo")
+    until(lambda: "/srv/fifo" in one.run("ls -l /proc/$(pgrep -f ' carry$')/fd", check=False).stdout)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    until(lambda: left_on(one) == "", seconds=40)
+    one.run(f"kill {reader}; rm /srv/fifo")
+
+
 def test_other_disks_in_the_target(shop, tmp_path):
     """A folder that is a mount point is filled on its own disk; what is mounted in it gets its part, too."""
     source = tmp_path / "data"

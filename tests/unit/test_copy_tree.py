@@ -8,6 +8,7 @@ import shutil
 import socket
 import stat
 import tempfile
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -782,3 +783,75 @@ def test_a_staging_folder_that_vanishes_leaves_the_target_as_it_is(tree, tmp_pat
         put_while(stream_of(tree, recursive=True), target, vanish, recursive=True, resume=resume)
     assert stat.S_IMODE(target.stat().st_mode) == 0o1777
     assert os.listdir(target) == []  # noqa: PTH208 - names
+
+
+@pytest.fixture
+def fifo(tmp_path):
+    os.mkfifo(tmp_path / "fifo")
+    return tmp_path / "fifo"
+
+
+class Reader(threading.Thread):
+    """Who reads from a FIFO."""
+
+    def __init__(self, fifo: Path) -> None:
+        super().__init__()
+        # there is somebody who reads from now on, without waiting for a writer
+        self._descriptor = os.open(fifo, os.O_RDONLY | os.O_NONBLOCK)
+        os.set_blocking(self._descriptor, True)
+        self.content = b""
+
+    def run(self) -> None:
+        while part := os.read(self._descriptor, 65536):
+            self.content += part
+        os.close(self._descriptor)
+
+
+@pytest.mark.parametrize("archive", [False, True])
+def test_a_fifo_that_somebody_reads_from(tmp_path, fifo, archive):
+    source = tmp_path / "source"
+    with source.open("wb") as file:
+        file.write(os.urandom(300_000))
+        file.seek(3_000_000)
+        file.write(b"x" * 5000)
+        file.truncate(4_000_000)
+    reader = Reader(fifo)
+    keeps_it_open = os.open(fifo, os.O_WRONLY)
+    reader.start()
+    assert copy(source, fifo, archive=archive) == {"files": 1, "bytes": 4_000_000}
+    os.close(keeps_it_open)
+    reader.join()
+    assert reader.content == source.read_bytes()
+    assert stat.S_ISFIFO(fifo.stat().st_mode)
+
+
+def test_a_fifo_that_nobody_reads_from(tmp_path, fifo):
+    (tmp_path / "source").write_bytes(bytes(3_000_000))
+    assert problem(tmp_path / "source", fifo).what == f"{fifo}: nobody reads from it"
+    reading = os.open(fifo, os.O_RDONLY | os.O_NONBLOCK)  # and never does
+    said = Said()
+    said.gone = True
+    with pytest.raises(Problem) as caught:
+        copy(tmp_path / "source", fifo, said=said)
+    assert caught.value.code == "controller-gone"
+    os.close(reading)
+
+
+def test_what_a_device_can_not_do(tmp_path, fifo):
+    source = tmp_path / "source"
+    source.write_bytes(b"x" * 100)
+    (tmp_path / "link").symlink_to(source)
+    assert problem(source, "/dev/full").code == "disk-full"
+    assert (
+        problem(source, "/dev/null", verify=True).what
+        == "/dev/null: what is written there can't be read again"
+    )
+    assert problem(tmp_path / "link", "/dev/null", archive=True).code == "not-a-file"
+    target = tmp_path / "target"
+    target.mkdir()
+    os.mkfifo(target / "source")
+    (tmp_path / "other").touch()
+    for words in ((source, tmp_path / "other"), (tmp_path / "other", source)):
+        found = problem(*words, target)
+        assert found.what == f"{target}/source is a device or FIFO, and several files are copied"
+    assert clean(target)

@@ -5,14 +5,14 @@ from __future__ import annotations
 import contextlib
 import io
 import json
-import os
 from typing import Any, BinaryIO, Dict, List, Mapping, Optional, cast
 
 from machinectl_agent.files.framing import broken
 from machinectl_agent.files.tree import records
 from machinectl_agent.files.tree.commit import Commit
 from machinectl_agent.files.tree.durable import sync_file_system, sync_files
-from machinectl_agent.files.tree.faults import problem_of, to_bytes
+from machinectl_agent.files.tree.faults import problem_of, show, to_bytes
+from machinectl_agent.files.tree.pour import pour
 from machinectl_agent.files.tree.progress import Pace, Teller
 from machinectl_agent.files.tree.staging import Staging
 from machinectl_agent.files.tree.target import Place, Target
@@ -52,6 +52,7 @@ class _Consumer:
         self._exact = self._archive or bool(args.get("times"))
         self._resume = bool(args.get("resume"))
         self._source = cast(BinaryIO, io.BufferedReader(cast(io.RawIOBase, source), 1024 * 1024))
+        self._session = session
         self._pace = Pace(session)
         self._staging: Optional[Staging] = None
         self._writer: Optional[TreeWriter] = None
@@ -64,7 +65,7 @@ class _Consumer:
         self._open.callback(target.close)
         root = json.loads(self._expect(records.ROOT).name)
         place = target.place(root)
-        if place.special:
+        if place.special and plan["roots"] == 1:
             return self._pour(place)
         only = to_bytes(str(root["name"])) if place.folder and plan["roots"] == 1 else b""
         self._staging = Staging(self._target, only, resume=self._resume)
@@ -107,6 +108,9 @@ class _Consumer:
 
     def _begin(self, place: Place) -> None:
         assert self._writer
+        if place.special:
+            what = f"{show(place.path)} is a device or FIFO, and several files are copied"
+            raise Problem("not-a-file", what, hint="copy to it by itself")
         self._writer.root(place, len(self._places))
         self._places.append(place)
 
@@ -137,26 +141,16 @@ class _Consumer:
 
     def _pour(self, place: Place) -> Dict[str, Any]:
         """Into a device or FIFO: there is nothing to rename."""
-        record = self._expect(records.FILE)
-        try:
-            flags = os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC
-            with open(os.open(place.name, flags, dir_fd=place.parent), "wb", buffering=0) as file:
-                left = record.size
-                while left and (part := self._source.read(min(left, 1024 * 1024))):
-                    file.write(part)
-                    left -= len(part)
-        except OSError as error:
-            raise problem_of(error, place.path) from error
-        if record.flags & records.VERIFIED:
-            records.exactly(self._source, records.DIGEST)
+        record = records.decode(self._source)
+        while record.kind in (records.USER, records.GROUP):
+            record = records.decode(self._source)
+        pour(self._source, place, record, self._session)
         self._expect(records.END)
         self._whole()
         return {"files": 1, "bytes": record.size}
 
     def _expect(self, kind: int) -> records.Record:
         record = records.decode(self._source)
-        while kind == records.FILE and record.kind in (records.USER, records.GROUP):
-            record = records.decode(self._source)
         if record.kind != kind:
             raise broken("what came is no tree")
         return record

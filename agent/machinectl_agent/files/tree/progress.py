@@ -14,6 +14,9 @@ EVERY = 0.2
 class Teller(Protocol):
     """What ends need of a session (session.py)."""
 
+    gone: bool
+    """Nobody listens any more."""
+
     def log(self, text: str) -> None: ...
 
     def emit(self, message: Mapping[str, Any]) -> None: ...
