@@ -173,7 +173,11 @@ def _partial(store: Store, target: Spot, names: list[str] | None, become: Become
 
         try:
             return dict(list_partial(args)["partial"])
-        except (Problem, OSError) as error:
+        except Problem as problem:
+            raise AgentFailed(
+                problem.what, why=problem.why, hint=problem.hint, problem=problem.code
+            ) from problem
+        except OSError as error:
             raise AgentFailed("what is there already can't be read", why=str(error)) from error
     from machinectl.remote.connection import open_connection  # noqa: PLC0415 - with --resume only
     from machinectl.remote.streams import ask_files  # noqa: PLC0415

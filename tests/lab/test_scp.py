@@ -229,6 +229,24 @@ def test_a_cut_is_an_error_and_resume_goes_on(shop, tmp_path):
     assert digest_on(shop.one, "/home/ops/resumed") == digest_of(source)
 
 
+def test_resume_waits_for_a_copy_that_goes_on(shop, tmp_path):
+    """As after a link that died without a word: the old agent is still there."""
+    source = tmp_path / "source"
+    source.write_bytes(os.urandom(40_000_000))
+    process = shop.start("scp", "--limit-rate", "1M", source, "one:twice")
+    until(lambda: shop.one.run("cat /home/ops/.machinectl-part*/0 2>/dev/null | wc -c").stdout != "0\n")
+    done = shop.run("scp", "--resume", source, "one:twice", check=False)
+    assert (done.returncode, "error: one: an earlier copy to twice still runs there" in done.stderr) == (
+        1,
+        True,
+    )
+    shop.run("scp", source, "one:twice")  # from the beginning: they do not disturb each other
+    assert digest_on(shop.one, "/home/ops/twice") == digest_of(source)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    until(lambda: left_on(shop.one) == "")
+
+
 def test_a_full_disk_and_other_refusals(shop, tmp_path):
     source = tmp_path / "source"
     source.write_bytes(os.urandom(12_000_000))

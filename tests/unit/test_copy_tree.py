@@ -855,3 +855,37 @@ def test_what_a_device_can_not_do(tmp_path, fifo):
         found = problem(*words, target)
         assert found.what == f"{target}/source is a device or FIFO, and several files are copied"
     assert clean(target)
+
+
+def test_resume_while_an_earlier_copy_is_at_it(tree, tmp_path):
+    target = tmp_path / "target"
+    large = tmp_path / "large"
+    large.write_bytes(os.urandom(20_000_000))
+    stream = stream_of(large)
+    said = []
+
+    def meanwhile():
+        for work in (lambda: partial_of(target), lambda: put(stream, target, resume=True)):
+            with pytest.raises(Problem) as caught:
+                work()
+            said.append((caught.value.code, caught.value.what))
+        with pytest.raises(Problem) as caught:
+            put(stream[:-5], target)
+        assert "--resume" not in caught.value.hint  # nobody would find it again
+        copy(tree / "file", target)
+
+    put_while(stream, target, meanwhile)
+    assert said == [("copy-under-way", f"an earlier copy to {target} still runs there")] * 2
+    assert target.read_bytes() == large.read_bytes()
+    assert clean(tmp_path)
+
+
+def test_what_is_left_of_somebody_else_is_not_listed(tmp_path):
+    target = tmp_path / "target"
+    theirs = Path(os.fsdecode(staging.staging_path(os.fsencode(target))))
+    assert partial_of(target) == {}
+    theirs.mkdir(mode=0o700)
+    (theirs / "0").write_text("x")
+    assert list(partial_of(target)) == ["0"]
+    theirs.chmod(0o755)
+    assert partial_of(target) == {}

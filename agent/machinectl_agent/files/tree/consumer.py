@@ -98,7 +98,7 @@ class _Consumer:
             self._writer.close()
         if not self._staging:
             return
-        size = self._staging.size() if may_go_on else 0
+        size = self._staging.size() if may_go_on and self._staging.lasts else 0
         if size < (1 if self._resume else WORTH_KEEPING):
             self._staging.remove()
             return

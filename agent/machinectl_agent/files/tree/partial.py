@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import stat
 from typing import Any, Dict, List, Mapping, Sequence
 
 from machinectl_agent.files.tree.faults import to_bytes, to_text
@@ -19,32 +20,42 @@ Partial = Dict[str, List[Any]]
 
 
 def list_partial(args: Mapping[str, Any]) -> Dict[str, Any]:
-    """The op `partial`: args target, names (as the consumer's) → partial, bytes."""
-    from machinectl_agent.files.tree.staging import staging_path  # noqa: PLC0415 - it needs us
+    """The op `partial`: args target, names (as the consumer's) → partial, bytes. Raises `Problem` where the earlier
+    copy is still at it."""
+    from machinectl_agent.files.tree.staging import open_left  # noqa: PLC0415 - it needs us
 
     meant: Sequence[str] = args.get("names") or ()
     only = to_bytes(str(meant[0])) if len(meant) == 1 else b""
-    place = staging_path(to_bytes(str(args["target"])), only)
+    left = open_left(to_bytes(str(args["target"])), only)
+    if left is None:
+        return {"partial": {}, "bytes": 0}
+    try:
+        return _list(left)
+    finally:
+        os.close(left)
+
+
+def _list(left: int) -> Dict[str, Any]:
     found: Partial = {}
     size = length = 0
-    for folder, _, names in os.walk(place):
+    for path, _, names, folder in os.fwalk(b".", dir_fd=left):
         for name in sorted(names):
-            path = os.path.join(folder, name)
-            if os.path.islink(path) or not os.path.isfile(path):
+            here = os.stat(name, dir_fd=folder, follow_symlinks=False)
+            if not stat.S_ISREG(here.st_mode):
                 continue
-            digests = block_digests(path)
+            digests = block_digests(name, folder)
             length += 80 + len(name) + 67 * len(digests)
             if length > MOST:
                 break
-            here = os.path.getsize(path)
-            found[to_text(os.path.relpath(path, place))] = [here, digests]
-            size += here
+            found[to_text(os.path.normpath(os.path.join(path, name)))] = [here.st_size, digests]
+            size += here.st_size
     return {"partial": found, "bytes": size}
 
 
-def block_digests(path: bytes) -> List[str]:
+def block_digests(name: bytes, folder: int) -> List[str]:
     found = []
-    with open(path, "rb", buffering=0) as file:
+    descriptor = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=folder)
+    with open(descriptor, "rb", buffering=0) as file:
         while content := file.read(BLOCK):
             while len(content) < BLOCK and (more := file.read(BLOCK - len(content))):
                 content += more

@@ -12,9 +12,11 @@ import fcntl
 import hashlib
 import os
 import secrets
+from typing import Optional
 
-from machinectl_agent.files.tree.faults import problem_of
+from machinectl_agent.files.tree.faults import problem_of, show
 from machinectl_agent.files.tree.folders import empty, make_own, open_folder, open_own
+from machinectl_agent.problems import Problem
 
 PREFIX = b".machinectl-part-"
 
@@ -32,11 +34,34 @@ def staging_path(target: bytes, name: bytes = b"") -> bytes:
     return os.path.join(folder, PREFIX + hashlib.sha256(path).hexdigest()[:12].encode())
 
 
+def open_left(target: bytes, name: bytes) -> Optional[int]:
+    """What a broken copy has left, open and locked; None: nothing. Raises `Problem` where it is no broken one."""
+    folder, last = os.path.split(staging_path(target, name))
+    try:
+        parent = open_folder(folder, follow=True)
+    except OSError:
+        return None
+    try:
+        descriptor = open_own(last, parent)
+    except FileNotFoundError:
+        return None
+    finally:
+        os.close(parent)
+    if descriptor is not None and not _locked(descriptor):
+        os.close(descriptor)
+        raise _under_way(target)
+    return descriptor
+
+
 class Staging:
     """Only its owner can look into it: what grows there has its final modes already."""
 
     def __init__(self, target: bytes, name: bytes, *, resume: bool) -> None:
-        """`name`: see `staging_path`."""
+        """`name`: see `staging_path`. Raises `Problem` where the earlier copy, which is to be gone on with, is still
+        under way."""
+        self._target = target
+        self.lasts = True
+        """The next copy to the same target finds it."""
         folder, self._name = os.path.split(staging_path(target, name))
         try:
             self.parent = open_folder(folder, follow=True)
@@ -79,10 +104,22 @@ class Staging:
                     empty(descriptor)
                 return descriptor
             os.close(descriptor)  # another copy to the same target is under way
+            if resume:
+                raise _under_way(self._target)
+        self.lasts = False
         self._name += b"-" + secrets.token_hex(4).encode()
         descriptor = make_own(self._name, self.parent)
         _locked(descriptor)
         return descriptor
+
+
+def _under_way(target: bytes) -> Problem:
+    return Problem(
+        "copy-under-way",
+        f"an earlier copy to {show(target)} still runs there",
+        why="its host has not noticed that the connection is gone, or it is not gone",
+        hint="try again in some minutes, or without --resume",
+    )
 
 
 def _locked(descriptor: int) -> bool:
