@@ -296,12 +296,13 @@ def test_a_fifo_holds_no_agent_back(shop, tmp_path):
     source.write_bytes(bytes(5_000_000))
     one = shop.one
     one.run("mkfifo -m 666 /srv/fifo")
+    shop.two.run("truncate -s 5M /root/source")
     done = shop.run("scp", source, "one:/srv/fifo", check=False)
     assert (done.returncode, "one: /srv/fifo: nobody reads from it" in done.stderr) == (1, True)
     reader = one.run(
         "setsid sleep 600 <> /srv/fifo > /dev/null 2>&1 & echo $!"
     ).stdout.strip()  # it reads nothing
-    process = shop.start("scp", source, "one:/srv/fifo")
+    process = shop.start("scp", "two:source", "one:/srv/fifo")
     until(lambda: "/srv/fifo" in one.run("ls -l /proc/$(pgrep -f ' carry$')/fd", check=False).stdout)
     process.send_signal(signal.SIGKILL)
     process.wait()

@@ -17,7 +17,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from machinectl_agent.files.framing import Sink, Source
-from machinectl_agent.files.tree import content, records, staging
+from machinectl_agent.files.tree import content, pour, records, staging
 from machinectl_agent.files.tree.consumer import consume_tree
 from machinectl_agent.problems import Problem
 from tests.tree_copies import Pipe, Said, copy, look, partial_of, put, stream_of, text
@@ -825,7 +825,7 @@ def test_a_fifo_that_somebody_reads_from(tmp_path, fifo, archive):
     assert stat.S_ISFIFO(fifo.stat().st_mode)
 
 
-def test_a_fifo_that_nobody_reads_from(tmp_path, fifo):
+def test_a_fifo_that_nobody_reads_from(tmp_path, fifo, monkeypatch):
     (tmp_path / "source").write_bytes(bytes(3_000_000))
     assert problem(tmp_path / "source", fifo).what == f"{fifo}: nobody reads from it"
     reading = os.open(fifo, os.O_RDONLY | os.O_NONBLOCK)  # and never does
@@ -834,6 +834,8 @@ def test_a_fifo_that_nobody_reads_from(tmp_path, fifo):
     with pytest.raises(Problem) as caught:
         copy(tmp_path / "source", fifo, said=said)
     assert caught.value.code == "controller-gone"
+    monkeypatch.setattr(pour, "PATIENCE", 0.1)
+    assert problem(tmp_path / "source", fifo).what == f"{fifo}: nobody has read from it for 0.1 s"
     os.close(reading)
 
 

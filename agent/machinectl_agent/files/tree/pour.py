@@ -8,6 +8,7 @@ import hashlib
 import os
 import select
 import stat
+import time
 from typing import Any, BinaryIO, Optional
 
 from machinectl_agent.files.framing import broken
@@ -21,6 +22,10 @@ from machinectl_agent.problems import Problem
 CHUNK = 1024 * 1024
 _LOOK = 1.0
 """Seconds between two looks whether anybody still wants it, while nobody reads from the FIFO."""
+
+PATIENCE = 600.0
+"""Seconds for who reads from a FIFO to take anything: a controller that is gone is not seen behind all that has come
+already."""
 
 _FLAGS = os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NOCTTY
 
@@ -139,9 +144,16 @@ class _Pour:
             self._pace.add(written)
 
     def _wait(self) -> None:
-        while not select.select([], [self._descriptor], [], _LOOK)[1]:
+        until = time.monotonic() + PATIENCE
+        while not select.select([], [self._descriptor], [], min(_LOOK, PATIENCE))[1]:
             if self._session.gone:
                 raise Problem("controller-gone", "the controller went away")
+            if time.monotonic() >= until:
+                raise Problem(
+                    "no-reader",
+                    f"{show(self._place.path)}: nobody has read from it for {PATIENCE:g} s",
+                    hint="look at what has it open",
+                )
 
     def _verify(self, sent: bytes) -> None:
         """What came is what was read at the source, and the device has it."""
