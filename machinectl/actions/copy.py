@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from machinectl.actions.carry import Carried, LocalSink, LocalSource, MachineEnd, carry
+from machinectl.actions.carry import WITHIN, Carried, LocalSink, LocalSource, MachineEnd, carry
 from machinectl.actions.copy_words import Spot, group_sources, one_machine
 from machinectl.actions.fleet import PARALLEL, Outcome
 from machinectl.actions.interruptible import on_each_until_interrupted
@@ -22,9 +22,6 @@ from machinectl_agent.problems import Problem
 if TYPE_CHECKING:
     from machinectl.remote.become import Become
     from machinectl.store.store import Store
-
-ASK = 600.0
-"""Seconds for a machine to read what a broken copy has left there."""
 
 HERE = "this computer"
 
@@ -186,7 +183,8 @@ def _partial(store: Store, target: Spot, names: list[str] | None, become: Become
     with open_connection(
         machine.ssh, machine=machine.name, known_hosts=store.known_hosts, become=become
     ) as connection:
-        return dict(ask_files(connection, args, user=target.user, deadline=ASK)["partial"])
+        # as long as the copy itself may take: all that is there is read, and heartbeats tell that its host lives
+        return dict(ask_files(connection, args, user=target.user, deadline=WITHIN)["partial"])
 
 
 def _text(target: Spot) -> str:

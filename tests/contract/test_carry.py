@@ -14,11 +14,14 @@ import time
 
 import pytest
 
-from machinectl.actions.carry import LocalSink, LocalSource, MachineEnd, carry
+from machinectl.actions.carry import WITHIN, LocalSink, LocalSource, MachineEnd, carry
+from machinectl.actions.copy import How, copy
+from machinectl.actions.copy_words import Spot
 from machinectl.actions.report import Report
 from machinectl.errors import MachinectlError, MachineNotFound
 from machinectl.model import Machine
 from machinectl.remote import bootstrap, native, streams
+from machinectl.remote.agent_client import run_agent
 from machinectl.remote.become import Become
 from machinectl.remote.connection import open_connection
 from machinectl.remote.native import native_connection
@@ -266,3 +269,21 @@ def test_a_killed_controller_ends_both_agents(store, tmp_path, direct):
         process.send_signal(signal.SIGKILL)
     wait_for(lambda: not running(), 20, "the agents' end")
     assert not list(tmp_path.glob("target*"))
+
+
+def test_resume_gives_a_machine_as_long_to_read_as_the_copy_has(store, tmp_path, monkeypatch):
+    """A hundred gigabytes are not hashed in ten minutes."""
+    given = []
+
+    def run(*words, deadline, **more):
+        given.append(deadline)
+        return run_agent(*words, deadline=deadline, root=str(tmp_path / "agents"), **more)
+
+    monkeypatch.setattr(streams, "run_agent", run)
+    (tmp_path / "source").write_text("content")
+    place = Spot("one", "", str(tmp_path / "target"))
+    source = Spot("", "", str(tmp_path / "source"))
+    done = copy(store, [source], place, How(resume=True), become=Become(), reporter=Report)
+    assert done[0].error is None
+    assert given == [WITHIN]
+    assert (tmp_path / "target").read_text() == "content"
