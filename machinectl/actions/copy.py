@@ -106,7 +106,7 @@ def _copy_group(
     else:
         produce["sources"] = [_wire(_here(path)) for path in paths]
     try:
-        return carry(
+        done = carry(
             store,
             _source(source, produce, report),
             _destination(target, consume, report),
@@ -120,6 +120,8 @@ def _copy_group(
         if error.problem == "permission-denied" and not error.machine:
             error.hint = ""  # who reads and writes here is not ours to choose
         raise
+    report.event({"event": "whole"})  # the last words on how far it is may be a little older
+    return done
 
 
 def names_of(paths: Sequence[str]) -> list[str] | None:

@@ -37,7 +37,7 @@ def copy_reports(*, quiet: bool) -> Iterator[Reporter]:
 
 
 class CopyReport(Report):
-    """One destination's two lines. Events: `total` and `at` (machinectl_agent.files.tree)."""
+    """One destination's two lines. Events: `total`, `at` (machinectl_agent.files.tree), `whole` (copy.py)."""
 
     def __init__(self, machine: str, progress: Progress) -> None:
         super().__init__(machine)
@@ -59,6 +59,8 @@ class CopyReport(Report):
             self._progress.update(self._all, total=self._total)
         elif kind == "at":
             self._at(message)
+        elif kind == "whole" and self._total:
+            self._progress.update(self._all, completed=self._total)
         else:
             super().event(message)
 
@@ -76,8 +78,6 @@ class CopyReport(Report):
         if self._file is not None:
             self._progress.remove_task(self._file)
             self._file = None
-        if self._total:
-            self._progress.update(self._all, completed=self._total)
 
 
 def shorten(name: str) -> str:

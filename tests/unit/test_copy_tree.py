@@ -17,7 +17,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from machinectl_agent.files.framing import Sink, Source
-from machinectl_agent.files.tree import content, pour, records, staging
+from machinectl_agent.files.tree import content, pour, progress, records, staging
 from machinectl_agent.files.tree.consumer import consume_tree
 from machinectl_agent.problems import Problem
 from tests.tree_copies import Pipe, Said, copy, look, partial_of, put, stream_of, text
@@ -891,3 +891,16 @@ def test_what_is_left_of_somebody_else_is_not_listed(tmp_path):
     assert list(partial_of(target)) == ["0"]
     theirs.chmod(0o755)
     assert partial_of(target) == {}
+
+
+def test_progress_calls_files_as_people_know_them(tree, tmp_path, monkeypatch):
+    monkeypatch.setattr(progress, "EVERY", -1)
+    said = Said()
+    copy(tree / "file", tmp_path / "single", said=said)
+    copy(tree / "sub", tmp_path / "copy", recursive=True, said=said)
+    names = [one["name"] for one in said.events if one["event"] == "at"]
+    assert names[0] == "single"
+    assert set(names[1:]) == {"large", "run", "secret"}
+    pouring = Said()
+    copy(tree / "file", "/dev/null", said=pouring)
+    assert [one["name"] for one in pouring.events] == ["null"]

@@ -125,6 +125,9 @@ def test_bars_show_the_file_and_all():
         assert "web1: fifo: left out?[2J" in out.getvalue()
         report.finished()
         progress.refresh()
+        assert "4.0/4.0 MB" not in out.getvalue()  # it may have failed
+        report.event({"event": "whole"})
+        progress.refresh()
         assert "4.0/4.0 MB" in out.getvalue()
 
 

@@ -154,7 +154,7 @@ class TreeWriter:
         size = record.size
         if size >= _LARGE and record.kind == records.FILE:
             check_room(self._here.descriptor, self._shown(record.name), size)
-        self._pace.file(record.name, size)
+        self._pace.file(record.name if self._above else os.path.basename(self._root.path), size)
         descriptor = self._open(record)
         try:
             if record.kind == records.FILE and size <= CHUNK:
