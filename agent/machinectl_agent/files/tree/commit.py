@@ -12,7 +12,7 @@ import fcntl
 import os
 import secrets
 import stat
-from typing import Dict, Iterator, List, NamedTuple, Optional, Tuple, Union
+from typing import Callable, Dict, Iterator, List, NamedTuple, Optional, Tuple, Union
 
 from machinectl_agent.files.framing import broken
 from machinectl_agent.files.tree.across import copy_entry
@@ -88,10 +88,10 @@ class Commit:
         try:
             if self._many or len(descriptors) > _MANY:
                 for one in {os.fstat(one).st_dev: one for one in descriptors}.values():
-                    sync_file_system(one)
+                    _sync(one, sync_file_system)
             else:
                 for one in descriptors:
-                    _sync(one)
+                    _sync(one, os.fsync)
         except OSError as error:
             raise problem_of(error, self._steps[-1][0].path) from error
 
@@ -187,6 +187,9 @@ class Commit:
         os.rename(step.old, step.name, src_dir_fd=source, dst_dir_fd=parent)
 
     def _rename_folder(self, source: int, step: Step, parent: int) -> None:
+        if os.geteuid() == 0 and not self._exact:
+            os.rename(step.old, step.name, src_dir_fd=source, dst_dir_fd=parent)
+            return
         found = os.stat(step.old, dir_fd=source, follow_symlinks=False)
         closed = os.geteuid() != 0 and found.st_mode & 0o700 != 0o700
         if closed:  # its `..` is about to change
@@ -225,9 +228,9 @@ def _give(descriptor: int, found: os.stat_result) -> None:
     os.utime(where, ns=(found.st_atime_ns, found.st_mtime_ns))
 
 
-def _sync(descriptor: int) -> None:
+def _sync(descriptor: int, work: Callable[[int], None]) -> None:
     try:
-        os.fsync(descriptor)
+        work(descriptor)
     except OSError as error:
         if error.errno != errno.EBADF:  # a folder that may be written to but not read
             raise
