@@ -25,11 +25,12 @@ def run(source, target, wish=None):
     links = [[one, ours[one][5]] for one in plan.links]
     prepare({"target": folder, "clear": plan.clear, "folders": plan.folders, "links": links}, None)
     send = [*plan.send, *plan.unsure]
-    entries = [[numbers[one], one, ours[one][4], ours[one][3], ours[one][6]] for one in send]
+    entries = [[numbers[one], one] for one in send]
+    files = [[one, ours[one][4], ours[one][3], ours[one][6]] for one in send]
     stream = io.BytesIO()
     produce_changes({"sources": [source], "entries": entries}, stream, None)
     stream.seek(0)
-    consume_changes({"target": folder}, stream, None)
+    consume_changes({"target": folder, "files": files}, stream, None)
     folders = sorted((one for one in ours if ours[one][1] == "d"), reverse=True)
     attributes = [
         [one, ours[one][4], ours[one][3], ours[one][6]] for one in [*plan.update, *plan.links, *folders]

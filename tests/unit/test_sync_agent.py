@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import io
+import json
 import os
 import shutil
 import subprocess
+from pathlib import Path
 
 import pytest
 
 from machinectl.actions.sync.compare import compare, merge
 from machinectl.actions.sync.ends import HereEnd, list_side
+from machinectl.errors import AgentFailed
 from machinectl.remote.rsync import Wish
 from machinectl.remote.rsync_output import parse_change
-from machinectl_agent.files.sync.changes import checked, consume_changes, produce_changes
+from machinectl_agent.files.sync.below import Below
+from machinectl_agent.files.sync.changes import consume_changes, produce_changes
 from machinectl_agent.files.sync.exclude import compile_excludes
-from machinectl_agent.files.sync.listing import scan, split_source
-from machinectl_agent.files.sync.settle import settle
+from machinectl_agent.files.sync.listing import list_digests, scan, split_source
+from machinectl_agent.files.sync.settle import prepare, settle
 from machinectl_agent.problems import Problem
 from tests.sync_here import run
 
@@ -149,7 +153,7 @@ def test_same_size_is_told_by_the_checksum(tree, tmp_path):
 
 
 def test_a_file_that_changes_while_it_is_read_is_left_out(tree, tmp_path):
-    entries = [[0, "d/g", 0o644, 1, "root:root"], [0, "gone", 0o644, 1, "root:root"]]
+    entries = [[0, "d/g"], [0, "gone"]]
 
     class Sink(io.BytesIO):
         def write(self, part):
@@ -163,18 +167,20 @@ def test_a_file_that_changes_while_it_is_read_is_left_out(tree, tmp_path):
     (tmp_path / "t/d").mkdir(parents=True)
     (tmp_path / "t/d/g").write_text("old")
     sink.seek(0)
-    assert consume_changes({"target": f"{tmp_path}/t"}, sink, None) == {"files": 0, "changed": ["d/g"]}
+    wanted = {"target": f"{tmp_path}/t", "files": [["d/g", 0o644, 1, "root:root"]]}
+    assert consume_changes(wanted, sink, None) == {"files": 0, "changed": ["d/g"]}
     assert [(one.name, one.read_text()) for one in (tmp_path / "t/d").iterdir()] == [("g", "old")]
 
 
 def test_a_stream_that_breaks_off_leaves_the_old_file(tree, tmp_path):
     stream = io.BytesIO()
-    produce_changes({"sources": [f"{tree}/"], "entries": [[0, "d/g", 0o644, 1, "root:root"]]}, stream, None)
+    produce_changes({"sources": [f"{tree}/"], "entries": [[0, "d/g"]]}, stream, None)
+    wanted = {"target": f"{tmp_path}/t", "files": [["d/g", 0o644, 1, "root:root"]]}
     (tmp_path / "t/d").mkdir(parents=True)
     (tmp_path / "t/d/g").write_text("old")
     for cut in (10, 100_000, len(stream.getvalue()) - 1):
         with pytest.raises(Problem) as broken:
-            consume_changes({"target": f"{tmp_path}/t"}, io.BytesIO(stream.getvalue()[:cut]), None)
+            consume_changes(wanted, io.BytesIO(stream.getvalue()[:cut]), None)
         assert broken.value.code == "stream-broken"
         assert [(one.name, one.read_text()) for one in (tmp_path / "t/d").iterdir()] == [("g", "old")]
 
@@ -190,7 +196,179 @@ def test_what_a_killed_sync_left_is_swept(tmp_path):
     assert [one.name for one in tmp_path.iterdir()] == [live]
 
 
-@pytest.mark.parametrize("path", ["/etc/passwd", "../x", "a/../../x", ""])
-def test_a_path_outside_is_refused(path):
-    with pytest.raises(Problem):
-        checked(path)
+PATHS_OUTSIDE = ["/etc/passwd", "../x", "a/../../x", "", "a/", "a//b", "./a", "a/.", "a/..", "..", "a/\0"]
+
+
+@pytest.mark.parametrize("path", PATHS_OUTSIDE)
+def test_a_path_outside_is_refused(tmp_path, path):
+    (tmp_path / "a").mkdir()
+    with Below(str(tmp_path)) as below, pytest.raises(Problem):
+        below.parent(path)
+
+
+def open_files():
+    return len(list(Path("/proc/self/fd").iterdir()))
+
+
+def test_places_below_are_reached_through_folders_only(tmp_path):
+    """Whatever was reached before, and deeper than folders are kept open."""
+    deep = "/".join("d" * 80)
+    (tmp_path / deep).mkdir(parents=True)
+    (tmp_path / "l").symlink_to(tmp_path / "d")
+    before = open_files()
+    with Below(str(tmp_path)) as below:
+        for path in (".", f"{deep}/a", "d/b", f"{deep[:-2]}/c", f"{deep}/e", "f", "d/d/g"):
+            folder, name = below.parent(path)
+            assert os.path.samestat(os.fstat(folder), (tmp_path / path).parent.stat()) or path == "."
+            assert name == path.rpartition("/")[2]
+        for path in ("l/x", "d/none/x", "l/d/x"):
+            with pytest.raises((Problem, FileNotFoundError)):
+                below.parent(path)
+            assert below.parent("d/b")[1] == "b"
+    assert open_files() == before
+
+
+ENTRY: dict[str, list[object]] = {
+    "d": ["d", 0, 1, 0o755, "", "root:root"],
+    "f": ["f", 5, 1, 0o644, "", "root:root"],
+}
+ENTRY["l"] = ["l", 0, 1, 0o777, "/home/me", "root:root"]
+
+
+class Hostile(HereEnd):
+    """Says of its files what it likes."""
+
+    def __init__(self, *entries):
+        self.entries = [[path, *ENTRY[kind]] for path, kind in entries]
+
+    def ask(self, op, args, *more):
+        assert op == "listing"
+        return {}, [{"event": "entries", "source": 0, "entries": self.entries}]
+
+
+@pytest.mark.parametrize(
+    ("source", "entries"),
+    [
+        ("/srv/", [(".", "d"), ("l", "l"), ("l/.bashrc", "f")]),
+        ("/srv/", [(".", "d"), ("a", "f"), ("a/b", "f")]),
+        ("/srv/", [(".", "d"), ("a/b", "f"), ("a", "d")]),
+        ("/srv/", [(".", "d"), ("./b", "f")]),
+        ("/srv/www", [("www", "d"), (".ssh", "d"), (".ssh/authorized_keys", "f")]),
+        ("/srv/www", [("www", "d"), ("other", "f")]),
+        ("/srv/www", [("", "f")]),
+        *(("/srv/", [(".", "d"), ("a", "d"), (path, "f")]) for path in PATHS_OUTSIDE),
+    ],
+)
+def test_what_no_folder_can_have_is_not_believed(source, entries):
+    """Neither a path behind a link, nor one beside what was asked for."""
+    with pytest.raises(AgentFailed) as refused:
+        list_side(Hostile(*entries), [source], (), missing=False)
+    assert refused.value.problem == "listing-refused"
+
+
+def test_an_entry_that_is_none_is_not_believed():
+    for entry in ([], "abc", ["a", "x", 0, 1, 0o644, "", ""], ["a", "f", 0, 1, 0o200644, "", ""],
+                  ["a", "f", 0, 1 << 70, 0, "", ""], ["a", "f", 0, 1, 0.5, "", ""]):  # fmt: skip
+        end = Hostile()
+        end.entries = [entry]  # type: ignore[list-item] # that is the point
+        with pytest.raises(AgentFailed):
+            list_side(end, ["/srv/"], (), missing=False)
+
+
+def test_a_folder_of_one_source_comes_before_a_file_of_another(tmp_path):
+    """As rsync has it: there is something in it."""
+    (tmp_path / "one").mkdir()
+    (tmp_path / "one/a").write_text("one")
+    (tmp_path / "two/a").mkdir(parents=True)
+    (tmp_path / "two/a/b").write_text("two")
+    for order in (("one", "two"), ("two", "one")):
+        side = listed(*(f"{tmp_path / one}/" for one in order))
+        assert (side["a"][1], side["a/b"][1]) == ("d", "f")
+
+
+def sent(*files):
+    """A stream of these paths and contents."""
+    return io.BytesIO(
+        b"".join(
+            json.dumps({"path": path, "size": len(content)}).encode() + b"\n" + content + b"\0"
+            for path, content in files
+        )
+    )
+
+
+def test_what_nobody_asked_for_is_not_written(tmp_path):
+    (tmp_path / ".bashrc").write_text("mine")
+    (tmp_path / "d").mkdir()
+    wanted = {"target": str(tmp_path), "files": [["d/a", 0o600, 1, "root:root"]]}
+    for path in (".bashrc", "d/b", "../x", "/etc/x", "d/../.bashrc"):
+        with pytest.raises(Problem) as refused:
+            consume_changes(wanted, sent(("d/a", b"a"), (path, b"evil")), None)
+        assert refused.value.code == "sync-path"
+    with pytest.raises(Problem):  # nor twice
+        consume_changes(wanted, sent(("d/a", b"a"), ("d/a", b"b")), None)
+    assert (tmp_path / ".bashrc").read_text() == "mine"
+    assert [one.name for one in (tmp_path / "d").iterdir()] == ["a"]
+    for line in (b"[]\n", b"{\n", b'{"path":1,"size":1}\n', b'{"path":"d/a","size":-1}\n', b"x" * 2_000_000):
+        with pytest.raises(Problem) as broken:
+            consume_changes(wanted, io.BytesIO(line), None)
+        assert broken.value.code == "stream-broken"
+
+
+@pytest.fixture
+def swapped(tmp_path):
+    """A target whose owner puts a link where the listing had a folder."""
+    outside = tmp_path / "etc"
+    outside.mkdir()
+    (outside / "passwd").write_text("root")
+    (outside / "passwd").chmod(0o644)
+    os.utime(outside / "passwd", ns=(5, 5))
+    (tmp_path / "t").mkdir()
+    (tmp_path / "t/sub").symlink_to(outside)
+    yield tmp_path / "t"
+    found = (outside / "passwd").stat()
+    assert [one.name for one in outside.iterdir()] == ["passwd"]
+    assert (found.st_mode & 0o777, found.st_mtime_ns) == (0o644, 5)
+    assert (outside / "passwd").read_text() == "root"
+
+
+ATTRIBUTES = ["sub/passwd", 0o777, 9, "nobody:nogroup"]
+
+
+@pytest.mark.parametrize(
+    "work",
+    [
+        lambda t: consume_changes({"target": t, "files": [ATTRIBUTES]}, sent(("sub/passwd", b"evil")), None),
+        lambda t: consume_changes(
+            {"target": t, "files": [["sub/new", 0o600, 9, ""]]}, sent(("sub/new", b"evil")), None
+        ),
+        lambda t: prepare({"target": t, "clear": ["sub/passwd"], "folders": [], "links": []}, None),
+        lambda t: prepare({"target": t, "clear": [], "folders": ["sub/new"], "links": []}, None),
+        lambda t: prepare({"target": t, "clear": [], "folders": [], "links": [["sub/passwd", "x"]]}, None),
+        lambda t: settle({"target": t, "delete": ["sub/passwd"], "attributes": []}, None),
+        lambda t: settle({"target": t, "delete": [], "attributes": [ATTRIBUTES], "owners": True}, None),
+    ],
+    ids=["replace", "new", "clear", "folder", "link", "delete", "attributes"],
+)
+def test_a_link_that_came_meanwhile_is_not_followed(swapped, work):
+    with pytest.raises(Problem) as refused:
+        work(f"{swapped}/")
+    assert refused.value.code == "sync-path"
+
+
+def test_attributes_are_not_those_of_what_a_link_leads_to(swapped):
+    (swapped / "link").symlink_to("../etc/passwd")
+    settle({"target": str(swapped), "delete": [], "attributes": [["link", 0o777, 9, "root:root"]]}, None)
+    assert (swapped / "link").lstat().st_mtime_ns == 9
+
+
+def test_nothing_is_read_behind_a_link(swapped):
+    (swapped / "f").write_text("f")
+    (swapped / "l").symlink_to("f")
+    os.mkfifo(swapped / "fifo")
+    paths = ["f", "l", "sub/passwd", "fifo", "none", "none/f", "f/f"]
+    found = list_digests({"root": str(swapped), "paths": paths}, None)["digests"]
+    assert [bool(one) for one in found] == [True] + [False] * 6
+    stream = io.BytesIO()
+    args = {"sources": [f"{swapped}/"], "entries": [[0, one] for one in paths]}
+    assert produce_changes(args, stream, None) == {"files": 1, "vanished": paths[1:]}
+    assert b"root" not in stream.getvalue()

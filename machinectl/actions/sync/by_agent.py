@@ -93,11 +93,10 @@ def sync_by_agent(
     sent = travelled = 0
     for start in range(0, len(plan.send), AT_ONCE):
         part = plan.send[start : start + AT_ONCE]
-        entries = [
-            [number_of[one], one, source[one][MODE], source[one][TIME], source[one][OWNER]] for one in part
-        ]
+        entries = [[number_of[one], one] for one in part]
+        expected = _with_attributes(part, source)
         producer = origin.end.producer({"sources": origin.sources, "entries": entries})
-        consumer = end.consumer({"target": folder, "owners": wish.archive})
+        consumer = end.consumer({"target": folder, "files": expected, "owners": wish.archive})
         assert not (isinstance(producer, LocalSource) and isinstance(consumer, LocalSink))
         before = travelled
         done = carry(
@@ -136,4 +135,8 @@ def _attributes(plan: Plan, source: Side) -> list[list[object]]:
     touched = set(plan.update) | set(plan.links)
     chosen = [one for one in touched if source[one][KIND] != "d"]
     folders = sorted((one for one in source if source[one][KIND] == "d"), reverse=True)
-    return [[one, source[one][MODE], source[one][TIME], source[one][OWNER]] for one in (*chosen, *folders)]
+    return _with_attributes([*chosen, *folders], source)
+
+
+def _with_attributes(paths: Sequence[str], source: Side) -> list[list[object]]:
+    return [[one, source[one][MODE], source[one][TIME], source[one][OWNER]] for one in paths]

@@ -50,12 +50,14 @@ class Plan:
 
 
 def merge(listings: Iterable[Sequence[Entry]]) -> tuple[dict[str, Entry], dict[str, int]]:
-    """One side of several sources: the first that has a path is its source. Also: which source that is."""
+    """One side of several sources: the first that has a path is its source, but a folder comes before all else, as
+    there may be something in it. Also: which source that is."""
     side: dict[str, Entry] = {}
     number_of: dict[str, int] = {}
     for number, entries in enumerate(listings):
         for entry in entries:
-            if entry[PATH] not in side:
+            known = side.get(entry[PATH])
+            if known is None or (entry[KIND] == "d" and known[KIND] != "d"):
                 side[entry[PATH]] = entry
                 number_of[entry[PATH]] = number
     return side, number_of

@@ -7,6 +7,7 @@ from typing import Any, Protocol
 
 from machinectl.actions.carry import LocalSink, LocalSource, MachineEnd
 from machinectl.actions.report import Report
+from machinectl.actions.sync.heard import check_entries, refused
 from machinectl.errors import AgentFailed, MachinectlError
 from machinectl.remote.become import Become
 from machinectl.remote.connection import open_connection
@@ -99,12 +100,17 @@ class ThereEnd:
 def list_side(
     end: End, sources: Sequence[str], exclude: Sequence[str], *, missing: bool
 ) -> list[list[Entry]]:
-    """The entries of each source."""
+    """The entries of each source. Raises AgentFailed for what can be in none, as `ask` does."""
     args = {"sources": list(sources), "exclude": list(exclude), "missing": missing}
     found: list[list[Entry]] = [[] for _ in sources]
     for event in end.ask("listing", args)[1]:
         if event.get("event") == "entries":
-            found[int(event["source"])].extend(event["entries"])
+            try:
+                found[event["source"]].extend(event["entries"])
+            except (LookupError, TypeError) as error:
+                raise refused(", ".join(sources), f"an event without entries: {event!r:.200}") from error
+    for source, entries in zip(sources, found, strict=True):
+        check_entries(source, entries)
     return found
 
 
@@ -113,6 +119,8 @@ def digests(end: End, root: str, paths: Sequence[str]) -> list[str]:
     for start in range(0, len(paths), AT_ONCE):
         args = {"root": root, "paths": list(paths[start : start + AT_ONCE])}
         found.extend(end.ask("digests", args)[0]["digests"])
+    if len(found) != len(paths):
+        raise refused(root, f"{len(found)} checksums of {len(paths)} files")
     return found
 
 

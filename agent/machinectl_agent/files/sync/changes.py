@@ -1,10 +1,11 @@
 """The files that differ, one after the other: what travels in a sync without rsync.
 
-    {"path":…,"size":…,"mode":…,"time":…,"owner":…}   a line
+    {"path":…,"size":…}     a line
     `size` bytes, and one: 0 whole, 1 it changed while it was read
 
 Each is written beside the one that it replaces, and takes its name when it is whole. One that changed meanwhile is
-left out, and told: the next sync has it.
+left out, and told: the next sync has it. What its mode and owner are, and which may come at all, the consumer knows
+from the controller, not from the stream.
 """
 
 from __future__ import annotations
@@ -13,43 +14,54 @@ import contextlib
 import json
 import os
 import secrets
-from typing import Any, BinaryIO, Dict, Mapping
+from typing import Any, BinaryIO, Dict, Mapping, Tuple
 
-from machinectl_agent.files.sync.listing import TEMPORARY, problem_of, split_source
+from machinectl_agent.files.sync.below import Below
+from machinectl_agent.files.sync.listing import TEMPORARY, open_file, problem_of, split_source
+from machinectl_agent.files.sync.owners import owner_ids
+from machinectl_agent.files.sync.place import take_place
 from machinectl_agent.problems import Problem
 
 _CHUNK = 1024 * 1024
-_OPEN = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+_LONGEST = 64 * 1024
+"""Bytes of a line: a path has 4096 at most, each of them escaped as six."""
+
+_NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 def produce_changes(args: Mapping[str, Any], sink: BinaryIO, _session: Any) -> Dict[str, Any]:
-    """args: sources, entries ([number of the source, path, mode, time, owner]) → files, vanished."""
-    roots = [split_source(str(one))[0] for one in args["sources"]]
+    """args: sources, entries ([number of the source, path]) → files, vanished."""
     files, vanished = 0, []
-    for number, path, mode, time, owner in args["entries"]:
+    with contextlib.ExitStack() as stack:
         try:
-            descriptor = os.open(os.path.join(roots[number], path), _OPEN)
-        except FileNotFoundError:
-            vanished.append(path)
-            continue
+            roots = [stack.enter_context(Below(split_source(str(one))[0])) for one in args["sources"]]
         except OSError as error:
             raise problem_of(error) from error
-        with open(descriptor, "rb", buffering=0) as file:
-            size = os.fstat(descriptor).st_size
-            head = {"path": path, "size": size, "mode": mode, "time": time, "owner": owner}
-            sink.write(json.dumps(head).encode("ascii") + b"\n")
-            sink.write(b"\0" if _send(file, size, sink) else b"\1")
-        files += 1
+        for number, path in args["entries"]:
+            try:
+                descriptor = open_file(roots[number], path)
+            except FileNotFoundError:
+                vanished.append(path)
+                continue
+            except OSError as error:
+                raise problem_of(error) from error
+            try:
+                size = os.fstat(descriptor).st_size
+                sink.write(json.dumps({"path": path, "size": size}).encode("ascii") + b"\n")
+                sink.write(b"\0" if _send(descriptor, size, sink) else b"\1")
+            finally:
+                os.close(descriptor)
+            files += 1
     return {"files": files, "vanished": vanished}
 
 
-def _send(file: Any, size: int, sink: BinaryIO) -> bool:
+def _send(descriptor: int, size: int, sink: BinaryIO) -> bool:
     """Exactly `size` bytes; whether they are what was in the file at one time."""
-    before = os.fstat(file.fileno())
+    before = os.fstat(descriptor)
     left = size
     while left:
         try:
-            part = file.read(min(_CHUNK, left))
+            part = os.read(descriptor, min(_CHUNK, left))
         except OSError as error:
             raise problem_of(error) from error
         if not part:
@@ -59,79 +71,92 @@ def _send(file: Any, size: int, sink: BinaryIO) -> bool:
     for _ in range(0, left, _CHUNK):
         sink.write(bytes(min(_CHUNK, left)))
         left -= min(_CHUNK, left)
-    after = os.fstat(file.fileno())
+    after = os.fstat(descriptor)
     return (before.st_mtime_ns, before.st_size) == (after.st_mtime_ns, after.st_size)
 
 
 def consume_changes(args: Mapping[str, Any], source: BinaryIO, _session: Any) -> Dict[str, Any]:
-    """args: target, owners (whether they are set) → files, changed (paths that were not whole)."""
-    target = str(args["target"]) or "."
+    """args: target, files ([path, mode, time, owner] of all that may come), owners (whether they are set) → files,
+    changed (paths that were not whole)."""
+    expected = {path: (mode, time, owner) for path, mode, time, owner in args["files"]}
     files, changed = 0, []
     reader = _Reader(source)
-    while line := reader.line():
-        head = json.loads(line)
-        path = checked(str(head["path"]))
-        try:
-            whole = _receive(reader, target, path, head, owners=bool(args.get("owners")))
-        except OSError as error:
-            raise problem_of(error) from error
-        if whole:
-            files += 1
-        else:
-            changed.append(path)
+    try:
+        below = Below(str(args["target"]) or ".")
+    except OSError as error:
+        raise problem_of(error) from error
+    with below:
+        writer = _Writer(below, reader, owners=bool(args.get("owners")))
+        while line := reader.line():
+            path, size = _head(line)
+            wanted = expected.pop(path, None)
+            if wanted is None:
+                raise Problem("sync-path", f"{path!r} came, and nobody asked for it")
+            try:
+                whole = writer.receive(path, size, *wanted)
+            except OSError as error:
+                raise problem_of(error, below.shown(path)) from error
+            if whole:
+                files += 1
+            else:
+                changed.append(path)
     return {"files": files, "changed": changed}
 
 
-def _receive(reader: _Reader, target: str, path: str, head: Mapping[str, Any], *, owners: bool) -> bool:
-    final = os.path.join(target, path)
-    temporary = os.path.join(os.path.dirname(final), f"{TEMPORARY}{os.getpid()}.{secrets.token_hex(4)}")
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+def _head(line: bytes) -> Tuple[str, int]:
     try:
-        with open(descriptor, "wb", buffering=0) as file:
-            left = int(head["size"])
-            while left:
-                part = memoryview(reader.some(left))
-                left -= len(part)
-                while part:
-                    part = part[file.write(part) or 0 :]
-            whole = reader.exactly(1) == b"\0"
+        head = json.loads(line)
+        path, size = head["path"], head["size"]
+    except (ValueError, TypeError, KeyError, RecursionError):
+        path, size = "", -1
+    if not isinstance(path, str) or type(size) is not int or size < 0:
+        raise Problem("stream-broken", "the stream broke off", why="what came is no file")
+    return path, size
+
+
+class _Writer:
+    """Files of a stream below a folder."""
+
+    def __init__(self, below: Below, reader: _Reader, *, owners: bool) -> None:
+        self._below = below
+        self._reader = reader
+        self._owners = owners
+        self._prefix = f"{TEMPORARY}{os.getpid()}.{secrets.token_hex(4)}"
+        self._count = 0
+
+    def receive(self, path: str, size: int, mode: int, time: int, owner: str) -> bool:
+        """Whether it was whole. Raises OSError and `Problem`."""
+        folder, name = self._below.parent(path)
+        self._count += 1
+        temporary = f"{self._prefix}{self._count:x}"
+        descriptor = os.open(temporary, _NEW, 0o600, dir_fd=folder)
+        try:
+            try:
+                self._contents(descriptor, size)
+                whole = self._reader.exactly(1) == b"\0"
+                if whole:
+                    if self._owners:
+                        os.fchown(descriptor, *owner_ids(owner))
+                    os.fchmod(descriptor, mode)
+                    os.utime(descriptor, ns=(time, time))
+            finally:
+                os.close(descriptor)
             if whole:
-                if owners:
-                    set_owner(temporary, str(head["owner"]))
-                os.fchmod(file.fileno(), int(head["mode"]))
-                os.utime(temporary, ns=(int(head["time"]), int(head["time"])))
-        if whole:
-            take_place(temporary, final)
-        return whole
-    finally:
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(temporary)
+                take_place(folder, temporary, name, self._below.shown(path))
+                return True
+        except BaseException:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(temporary, dir_fd=folder)
+            raise
+        os.unlink(temporary, dir_fd=folder)
+        return False
 
-
-def take_place(temporary: str, final: str) -> None:
-    """As rsync: an empty folder gives way, even one that --exclude hides. Raises `Problem` for another one."""
-    try:
-        os.replace(temporary, final)
-    except IsADirectoryError:
-        clear(final)
-        os.replace(temporary, final)
-
-
-def clear(path: str) -> None:
-    """Never what is in a folder: what is to go of it was named before."""
-    if os.path.islink(path) or not os.path.isdir(path):
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(path)
-        return
-    try:
-        os.rmdir(path)
-    except OSError as error:
-        raise Problem(
-            "folder-in-the-way",
-            f"{path} is a folder here and none in the source",
-            why=error.strerror or "",
-            hint="--delete removes what is in it, but not what --exclude names",
-        ) from error
+    def _contents(self, descriptor: int, left: int) -> None:
+        while left:
+            part = memoryview(self._reader.some(left))
+            left -= len(part)
+            while part:
+                part = part[os.write(descriptor, part) :]
 
 
 class _Reader:
@@ -149,6 +174,8 @@ class _Reader:
                 raise Problem("stream-broken", "the stream broke off", why="in the middle of a line")
             if not part:
                 return b""
+            if len(self._left) > _LONGEST:
+                raise Problem("stream-broken", "the stream broke off", why="what came is no line")
             self._left += part
         line, _, self._left = self._left.partition(b"\n")
         return line
@@ -171,27 +198,3 @@ class _Reader:
         # a carry's source gives what is there; another file waits for all of it
         read = getattr(self._source, "read1", self._source.read)
         return bytes(read(_CHUNK))
-
-
-def checked(path: str) -> str:
-    """Raises `Problem` for a path that is not below the target."""
-    if not path or path.startswith("/") or ".." in path.split("/"):
-        raise Problem("sync-path", f"{path!r} is not below the target")
-    return path
-
-
-def set_owner(path: str, words: str) -> None:
-    """By name where this host has it, else by number; a name that it does not have is left as it is."""
-    import grp  # noqa: PLC0415 - with owners only
-    import pwd  # noqa: PLC0415
-
-    user, _, group = words.partition(":")
-    try:
-        uid = int(user) if user.isdigit() else pwd.getpwnam(user).pw_uid
-    except KeyError:
-        uid = -1
-    try:
-        gid = int(group) if group.isdigit() else grp.getgrnam(group).gr_gid
-    except KeyError:
-        gid = -1
-    os.chown(path, uid, gid, follow_symlinks=False)

@@ -6,12 +6,15 @@ change (ns), mode, target of a link, owner (`user:group`, by name where there is
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import stat
 from typing import Any, Dict, Iterator, List, Mapping, Sequence, Tuple
 
+from machinectl_agent.files.sync.below import Below
 from machinectl_agent.files.sync.exclude import Excluded, compile_excludes
+from machinectl_agent.files.sync.owners import owner_words
 from machinectl_agent.problems import Problem
 
 Entry = List[Any]
@@ -22,6 +25,7 @@ TEMPORARY = ".machinectl-sync."
 
 _CHUNK = 1024 * 1024
 _AT_ONCE = 2000
+_OPEN = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
 
 
 def split_source(source: str) -> Tuple[str, str]:
@@ -94,25 +98,28 @@ def _entry(real: str, path: str, owners: Dict[Tuple[int, int], str]) -> Entry:
     return [path, kind, size, found.st_mtime_ns, stat.S_IMODE(mode), target, owners[identity]]
 
 
-def owner_words(uid: int, gid: int) -> str:
-    import grp  # noqa: PLC0415 - cheap, and nobody else's
-    import pwd  # noqa: PLC0415
-
+def open_file(below: Below, path: str) -> int:
+    """To read. Raises FileNotFoundError where there is no file any more, behind folders, and other OSErrors."""
     try:
-        user = pwd.getpwuid(uid).pw_name
-    except KeyError:
-        user = str(uid)
-    try:
-        return f"{user}:{grp.getgrgid(gid).gr_name}"
-    except KeyError:
-        return f"{user}:{gid}"
+        folder, name = below.parent(path)
+        descriptor = os.open(name, _OPEN, dir_fd=folder)
+    except Problem:
+        raise FileNotFoundError(errno.ENOENT, "what it was in is no folder any more", path) from None
+    except OSError as error:
+        if error.errno in (errno.ELOOP, errno.ENXIO):
+            raise FileNotFoundError(errno.ENOENT, "it is no file any more", path) from error
+        raise OSError(error.errno, error.strerror, below.shown(path)) from error
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise FileNotFoundError(errno.ENOENT, "it is no file any more", path)
+    return descriptor
 
 
-def digest(path: str) -> str:
+def digest(below: Below, path: str) -> str:
     """SHA-256 of a file's contents; empty where it can't be read any more."""
     found = hashlib.sha256()
     try:
-        with open(path, "rb", buffering=0) as file:
+        with open(open_file(below, path), "rb", buffering=0) as file:
             while part := file.read(_CHUNK):
                 found.update(part)
     except OSError:
@@ -135,15 +142,18 @@ def list_entries(args: Mapping[str, Any], session: Any) -> Dict[str, Any]:
 
 def list_digests(args: Mapping[str, Any], _session: Any) -> Dict[str, Any]:
     """The op `digests`: args root, paths → digests, in their order."""
-    return {"digests": [digest(os.path.join(str(args["root"]), path)) for path in args["paths"]]}
+    try:
+        with Below(str(args["root"]) or ".") as below:
+            return {"digests": [digest(below, path) for path in args["paths"]]}
+    except OSError as error:
+        raise problem_of(error) from error
 
 
-def problem_of(error: OSError) -> Problem:
-    import errno  # noqa: PLC0415 - in trouble only
-
+def problem_of(error: OSError, name: str = "") -> Problem:
+    """`name`: what it is about, where the error itself knows only the last part of it."""
     code = {errno.EACCES: "denied", errno.EPERM: "denied", errno.ENOSPC: "disk-full", errno.EDQUOT: "disk-full",
             errno.EROFS: "read-only"}.get(error.errno or 0, "file")  # fmt: skip
-    name = os.fsdecode(error.filename) if error.filename else ""
+    name = name or (os.fsdecode(error.filename) if error.filename else "")
     what = "the disk is full" if code == "disk-full" else f"{name}: {error.strerror}" if name else str(error)
     hint = {
         "denied": "leave USER@ out to write as root, or choose a folder of that user's",
