@@ -13,8 +13,8 @@ from machinectl_agent.files.sync.listing import split_source
 from machinectl_agent.files.sync.settle import prepare, settle
 
 
-def run(source, target, wish=None):
-    """What was planned. Raises `Problem`."""
+def run(source, target, wish=None, cut=None):
+    """What was planned. `cut`: how many bytes of the stream arrive. Raises `Problem`."""
     wish = wish or Wish()
     end = HereEnd()
     origin = Origin(end, [source], wish)
@@ -23,14 +23,17 @@ def run(source, target, wish=None):
     theirs = merge(list_side(end, [folder + split_source(source)[1]], wish.exclude, missing=True))[0]
     plan = compare(ours, theirs, wish)
     links = [[one, ours[one][5]] for one in plan.links]
-    prepare({"target": folder, "clear": plan.clear, "folders": plan.folders, "links": links}, None)
+    way = {"target": folder, "delete": wish.delete, "exclude": wish.exclude}
+    prepare({**way, "clear": plan.clear, "folders": plan.folders, "links": links}, None)
     send = [*plan.send, *plan.unsure]
     entries = [[numbers[one], one] for one in send]
     files = [[one, ours[one][4], ours[one][3], ours[one][6]] for one in send]
     stream = io.BytesIO()
     produce_changes({"sources": [source], "entries": entries}, stream, None)
     stream.seek(0)
-    consume_changes({"target": folder, "files": files}, stream, None)
+    if cut is not None:
+        stream.truncate(cut)
+    consume_changes({**way, "files": files}, stream, None)
     folders = sorted((one for one in ours if ours[one][1] == "d"), reverse=True)
     attributes = [
         [one, ours[one][4], ours[one][3], ours[one][6]] for one in [*plan.update, *plan.links, *folders]

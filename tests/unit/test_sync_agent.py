@@ -133,6 +133,53 @@ def test_another_kind_in_the_way(tree, tmp_path):
     assert (target / "d/empty").is_dir()
 
 
+@pytest.fixture
+def kinds(tmp_path):
+    """Files where the target has something else, the last one a large one."""
+    (tmp_path / "src").mkdir()
+    for name in ("folder", "link", "zone"):
+        (tmp_path / "src" / name).write_text(name * 1000)
+    (tmp_path / "src/file").symlink_to("new")
+    target = tmp_path / "t"
+    (target / "folder/sub").mkdir(parents=True)
+    (target / "folder/sub/precious").write_text("precious")
+    (target / "link").symlink_to("old")
+    (target / "file").write_text("old")
+    return target
+
+
+def test_what_another_kind_replaces_is_there_until_it_is_whole(kinds, tmp_path):
+    source, wish = f"{tmp_path}/src/", Wish(delete=True)
+    before = listed(f"{kinds}/")
+    for cut in (10, 1000, 6000, 6500):
+        with pytest.raises(Problem) as broken:
+            run(source, kinds, wish, cut=cut)
+        assert broken.value.code == "stream-broken"
+        assert str((kinds / "link").readlink()) == "old"
+        if cut <= 6000:
+            assert (kinds / "folder/sub/precious").read_text() == "precious"
+    assert (kinds / "folder").read_text() == "folder" * 1000  # it came as a whole
+    assert str((kinds / "file").readlink()) == "new"
+    run(source, kinds, wish)
+    assert (kinds / "link").read_text() == "link" * 1000
+
+    plan = compare(listed(source), before, wish)
+    changes = [(one.verb, one.path) for one in plan.changes(listed(source), before)]
+    assert changes[:2] == [("delete", "folder/sub/precious"), ("delete", "folder/sub/")]
+    assert (plan.clear, plan.delete) == ([], [])
+
+
+def test_a_folder_with_something_excluded_stays_as_it_is(kinds, tmp_path):
+    (kinds / "folder/keep.log").write_text("log")
+    (kinds / "folder/.machinectl-sync.4194999.ab").write_text("of a killed one")
+    with pytest.raises(Problem) as refused:
+        run(f"{tmp_path}/src/", kinds, Wish(delete=True, exclude=("*.log",)))
+    assert refused.value.code == "folder-in-the-way"
+    assert (kinds / "folder/sub/precious").exists()
+    run(f"{tmp_path}/src/", kinds, Wish(delete=True, exclude=("/folder/sub/*.log",)))
+    assert (kinds / "folder").is_file()
+
+
 def test_a_link_to_elsewhere_is_replaced_not_followed(tree, tmp_path):
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()

@@ -80,11 +80,15 @@ def sync_by_agent(
     if wish.dry_run or (plan.empty and target):
         changes = plan.changes(source, target) if wish.dry_run else ()
         spent = time.monotonic() - began
-        return Synced("agent", files, len(plan.send), 0, len(plan.delete), spent, changes, *warnings)
+        return Synced(
+            "agent", files, len(plan.send), 0, len(plan.gone) + len(plan.delete), spent, changes, *warnings
+        )
+    # with --delete a folder goes when the file that replaces it is there, and not before
+    way = {"target": folder, "delete": wish.delete, "exclude": wish.exclude}
     end.ask(
         "prepare",
         {
-            "target": folder,
+            **way,
             "clear": plan.clear,
             "folders": plan.folders,
             "links": [[one, source[one][LINK]] for one in plan.links],
@@ -96,7 +100,7 @@ def sync_by_agent(
         entries = [[number_of[one], one] for one in part]
         expected = _with_attributes(part, source)
         producer = origin.end.producer({"sources": origin.sources, "entries": entries})
-        consumer = end.consumer({"target": folder, "files": expected, "owners": wish.archive})
+        consumer = end.consumer({**way, "files": expected, "owners": wish.archive})
         assert not (isinstance(producer, LocalSource) and isinstance(consumer, LocalSink))
         before = travelled
         done = carry(
@@ -123,7 +127,7 @@ def sync_by_agent(
             "owners": wish.archive,
         },
     )
-    deleted = int(settled["deleted"]) + sum(1 for one in plan.clear if one not in source)
+    deleted = int(settled["deleted"]) + len(plan.gone)
     if settled["kept"]:
         warnings.append(f"{len(settled['kept'])} folders were not empty and stay")
     spent = time.monotonic() - began

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from machinectl.remote.rsync import Wish
 from machinectl.remote.rsync_output import Change
@@ -18,7 +18,9 @@ class Plan:
     """What a target must be told. Paths, folders before what is in them."""
 
     clear: list[str] = field(default_factory=list)
-    """Of another kind than in the source: in the way. Folders after what is in them."""
+    """In the way, and gone before anything comes: what is a folder in the source, and empty folders."""
+    gone: list[str] = field(default_factory=list)
+    """In folders that a file or a link of the source replaces: gone with them, when that is there as a whole."""
     folders: list[str] = field(default_factory=list)
     links: list[str] = field(default_factory=list)
     send: list[str] = field(default_factory=list)
@@ -38,9 +40,8 @@ class Plan:
             *(Change("send", one) for one in self.send),
             *(Change("update", _shown(one, source)) for one in self.update),
         ]
-        away = [*(one for one in self.clear if one not in source), *self.delete]
         return (
-            *(Change("delete", _shown(one, target)) for one in away),
+            *(Change("delete", _shown(one, target)) for one in (*self.gone, *self.delete)),
             *sorted(rest, key=lambda change: change.path),
         )
 
@@ -64,14 +65,21 @@ def merge(listings: Iterable[Sequence[Entry]]) -> tuple[dict[str, Entry], dict[s
 
 
 def compare(source: Side, target: Side, wish: Wish) -> Plan:
-    """By size and time; the same size at another time is `unsure`, as are all with `checksum`."""
+    """By size and time; the same size at another time is `unsure`, as are all with `checksum`.
+
+    A file or link takes the place of another one, or of a folder that --delete empties, when it is there as a whole.
+    """
     plan = Plan()
+    replaced = set()
     for path, entry in source.items():
         there = target.get(path)
         if entry[KIND] == "o":
             plan.skipped.append(path)
         elif there is not None and there[KIND] != entry[KIND]:
-            plan.clear.extend([*_below(path, target), path] if wish.delete else [path])
+            if there[KIND] == "d" and wish.delete:
+                replaced.add(path)
+            elif "d" in (there[KIND], entry[KIND]):
+                plan.clear.append(path)
             _new(plan, path, entry)
         elif there is None:
             _new(plan, path, entry)
@@ -84,7 +92,8 @@ def compare(source: Side, target: Side, wish: Wish) -> Plan:
         elif _differs(entry, there, wish):
             plan.update.append(path)
     if wish.delete:
-        plan.delete.extend(_surplus(source, target, set(plan.clear)))
+        plan.gone.extend(_below(replaced, target))
+        plan.delete.extend(_surplus(source, target, set(plan.gone)))
     return plan
 
 
@@ -92,9 +101,7 @@ def settle_unsure(plan: Plan, source: Side, target: Side, equal: Mapping[str, bo
     """The plan once the checksums are known."""
     send = [*plan.send, *(path for path in plan.unsure if not equal[path])]
     same = [path for path in plan.unsure if equal[path] and _differs(source[path], target[path], wish)]
-    return Plan(
-        plan.clear, plan.folders, plan.links, send, [*plan.update, *same], [], plan.delete, plan.skipped
-    )
+    return replace(plan, send=send, update=[*plan.update, *same], unsure=[])
 
 
 def _shown(path: str, side: Side) -> str:
@@ -115,9 +122,14 @@ def _differs(entry: Entry, there: Entry, wish: Wish) -> bool:
     )
 
 
-def _below(folder: str, side: Side) -> list[str]:
-    return sorted((path for path in side if path.startswith(f"{folder}/")), reverse=True)
+def _below(folders: set[str], side: Side) -> list[str]:
+    """All that is in them; a listing has folders before what is in them. What is in a folder before the folder."""
+    inside = set(folders)
+    for path in side if folders else ():
+        if path.rpartition("/")[0] in inside:
+            inside.add(path)
+    return sorted(inside - folders, reverse=True)
 
 
-def _surplus(source: Side, target: Side, cleared: set[str]) -> list[str]:
-    return sorted((path for path in target if path not in source and path not in cleared), reverse=True)
+def _surplus(source: Side, target: Side, gone: set[str]) -> list[str]:
+    return sorted((path for path in target if path not in source and path not in gone), reverse=True)

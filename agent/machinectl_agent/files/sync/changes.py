@@ -19,7 +19,7 @@ from typing import Any, BinaryIO, Dict, Mapping, Tuple
 from machinectl_agent.files.sync.below import Below
 from machinectl_agent.files.sync.listing import TEMPORARY, open_file, problem_of, split_source
 from machinectl_agent.files.sync.owners import owner_ids
-from machinectl_agent.files.sync.place import take_place
+from machinectl_agent.files.sync.place import Replacing, replacing
 from machinectl_agent.problems import Problem
 
 _CHUNK = 1024 * 1024
@@ -76,8 +76,8 @@ def _send(descriptor: int, size: int, sink: BinaryIO) -> bool:
 
 
 def consume_changes(args: Mapping[str, Any], source: BinaryIO, _session: Any) -> Dict[str, Any]:
-    """args: target, files ([path, mode, time, owner] of all that may come), owners (whether they are set) → files,
-    changed (paths that were not whole)."""
+    """args: target, files ([path, mode, time, owner] of all that may come), owners (whether they are set), and
+    `delete`, `exclude` as in `replacing` → files, changed (paths that were not whole)."""
     expected = {path: (mode, time, owner) for path, mode, time, owner in args["files"]}
     files, changed = 0, []
     reader = _Reader(source)
@@ -86,7 +86,7 @@ def consume_changes(args: Mapping[str, Any], source: BinaryIO, _session: Any) ->
     except OSError as error:
         raise problem_of(error) from error
     with below:
-        writer = _Writer(below, reader, owners=bool(args.get("owners")))
+        writer = _Writer(below, reader, replacing(args), owners=bool(args.get("owners")))
         while line := reader.line():
             path, size = _head(line)
             wanted = expected.pop(path, None)
@@ -117,9 +117,10 @@ def _head(line: bytes) -> Tuple[str, int]:
 class _Writer:
     """Files of a stream below a folder."""
 
-    def __init__(self, below: Below, reader: _Reader, *, owners: bool) -> None:
+    def __init__(self, below: Below, reader: _Reader, way: Replacing, *, owners: bool) -> None:
         self._below = below
         self._reader = reader
+        self._way = way
         self._owners = owners
         self._prefix = f"{TEMPORARY}{os.getpid()}.{secrets.token_hex(4)}"
         self._count = 0
@@ -142,7 +143,7 @@ class _Writer:
             finally:
                 os.close(descriptor)
             if whole:
-                take_place(folder, temporary, name, self._below.shown(path))
+                self._way.take_place(folder, temporary, name, path, self._below.shown(path))
                 return True
         except BaseException:
             with contextlib.suppress(FileNotFoundError):

@@ -28,6 +28,16 @@ _AT_ONCE = 2000
 _OPEN = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
 
 
+def hidden(name: str) -> bool:
+    """Nothing of the folder's: a sync that is under way, or was killed."""
+    return name.startswith(TEMPORARY)
+
+
+def stale(name: str) -> bool:
+    """A file of a sync that was killed outright."""
+    return name.startswith(TEMPORARY) and not os.path.exists(f"/proc/{name.split('.')[2]}")
+
+
 def split_source(source: str) -> Tuple[str, str]:
     """Pure: the folder that paths begin at, and the first name: empty for what is in a folder (a trailing /)."""
     if source.endswith("/") or source in (".", "..") or source.endswith(("/.", "/..")):
@@ -79,7 +89,7 @@ def _below(root: str, folder: str, excluded: Excluded, owners: Dict[Tuple[int, i
                 entry = _entry(os.path.join(root, path), path, owners)
             except FileNotFoundError:
                 continue  # gone since
-            if name.startswith(TEMPORARY) or excluded(path, entry[KIND] == "d"):
+            if hidden(name) or excluded(path, entry[KIND] == "d"):
                 continue
             yield entry
             if entry[KIND] == "d":

@@ -8,24 +8,65 @@ from __future__ import annotations
 import contextlib
 import os
 import stat
+from typing import Any, Mapping, Optional
 
+from machinectl_agent.files.sync.exclude import Excluded, compile_excludes
+from machinectl_agent.files.sync.listing import hidden, stale
 from machinectl_agent.files.sync.owners import owner_ids
 from machinectl_agent.problems import Problem
 
 _LOOK = getattr(os, "O_PATH", os.O_RDONLY | os.O_NONBLOCK) | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
-def take_place(folder: int, temporary: str, name: str, shown: str) -> None:
-    """As rsync: an empty folder gives way, even one that --exclude hides. Raises `Problem` for another one."""
-    try:
-        os.replace(temporary, name, src_dir_fd=folder, dst_dir_fd=folder)
-    except IsADirectoryError:
-        clear(folder, name, shown)
-        os.replace(temporary, name, src_dir_fd=folder, dst_dir_fd=folder)
+class Replacing:
+    """What a file or a link may take the place of. As rsync: an empty folder gives way, even one that --exclude
+    hides; another one with --delete, if nothing in it is excluded."""
+
+    def __init__(self, excluded: Optional[Excluded] = None) -> None:
+        """`excluded`: what --delete leaves; None: nothing is deleted."""
+        self._excluded = excluded
+
+    def take_place(self, folder: int, temporary: str, name: str, path: str, shown: str) -> None:
+        """`path`: as patterns mean it. Raises `Problem` for a folder that stays."""
+        try:
+            os.replace(temporary, name, src_dir_fd=folder, dst_dir_fd=folder)
+        except IsADirectoryError:
+            if self._excluded and self._all_may_go(folder, name, path, self._excluded):
+                _empty(folder, name)
+            clear(folder, name, shown)
+            os.replace(temporary, name, src_dir_fd=folder, dst_dir_fd=folder)
+
+    def _all_may_go(self, folder: int, name: str, path: str, excluded: Excluded) -> bool:
+        above = path[: len(path) - len(name)]
+        for inside, folders, names, here in os.fwalk(name, onerror=_fail, dir_fd=folder):
+            for one in (*folders, *names):
+                found = os.stat(one, dir_fd=here, follow_symlinks=False)
+                if hidden(one) and not stale(one):
+                    return False
+                if excluded(f"{above}{inside}/{one}", stat.S_ISDIR(found.st_mode)):
+                    return False
+        return True
+
+
+def replacing(args: Mapping[str, Any]) -> Replacing:
+    """args: delete (whether what is in folders may go), exclude (patterns of what may not)."""
+    return Replacing(compile_excludes(args.get("exclude") or ()) if args.get("delete") else None)
+
+
+def _fail(error: OSError) -> None:
+    """A folder that can't be looked into is not taken for an empty one."""
+    raise error
+
+
+def _empty(folder: int, name: str) -> None:
+    for _, folders, names, here in os.fwalk(name, topdown=False, dir_fd=folder):
+        for one in (*folders, *names):
+            with contextlib.suppress(FileNotFoundError):
+                remove(here, one)
 
 
 def clear(folder: int, name: str, shown: str) -> None:
-    """Never what is in a folder: what is to go of it was named before."""
+    """Never what is in a folder."""
     with contextlib.suppress(FileNotFoundError):
         if why := remove(folder, name):
             raise Problem(

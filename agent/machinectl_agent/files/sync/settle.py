@@ -5,19 +5,19 @@ from __future__ import annotations
 import contextlib
 import os
 import secrets
-from pathlib import Path
 from typing import Any, Dict, Mapping
 
 from machinectl_agent.files.sync.below import Below
-from machinectl_agent.files.sync.listing import TEMPORARY, problem_of
-from machinectl_agent.files.sync.place import clear, remove, set_attributes, take_place
+from machinectl_agent.files.sync.listing import TEMPORARY, problem_of, stale
+from machinectl_agent.files.sync.place import clear, remove, replacing, set_attributes
 from machinectl_agent.problems import Problem
 
 
 def prepare(args: Mapping[str, Any], _session: Any) -> Dict[str, Any]:
-    """args: target, clear (paths of another kind that are in the way, folders after what is in them), folders, links
-    ([path, where it leads]). The target itself is made, the folder above it must be there."""
+    """args: target, clear (paths of another kind that are in the way), folders, links ([path, where it leads]), and
+    `delete`, `exclude` as in `replacing`. The target itself is made, the folder above it must be there."""
     target = str(args["target"]) or "."
+    way = replacing(args)
     path = ""
     try:
         if not os.path.isdir(target):
@@ -32,7 +32,13 @@ def prepare(args: Mapping[str, Any], _session: Any) -> Dict[str, Any]:
                     os.mkdir(name, dir_fd=folder)
             for path, leads in args["links"]:
                 folder, name = below.parent(path)
-                _link(folder, name, leads, below.shown(path))
+                temporary = f"{TEMPORARY}{os.getpid()}.{secrets.token_hex(4)}"
+                os.symlink(leads, temporary, dir_fd=folder)
+                try:
+                    way.take_place(folder, temporary, name, path, below.shown(path))
+                except BaseException:
+                    os.unlink(temporary, dir_fd=folder)
+                    raise
     except FileNotFoundError as error:
         raise Problem(
             "no-such-file",
@@ -43,16 +49,6 @@ def prepare(args: Mapping[str, Any], _session: Any) -> Dict[str, Any]:
     except OSError as error:
         raise problem_of(error, os.path.join(target, path)) from error
     return {}
-
-
-def _link(folder: int, name: str, leads: str, shown: str) -> None:
-    temporary = f"{TEMPORARY}{os.getpid()}.{secrets.token_hex(4)}"
-    os.symlink(leads, temporary, dir_fd=folder)
-    try:
-        take_place(folder, temporary, name, shown)
-    except BaseException:
-        os.unlink(temporary, dir_fd=folder)
-        raise
 
 
 def settle(args: Mapping[str, Any], _session: Any) -> Dict[str, Any]:
@@ -83,6 +79,6 @@ def sweep(target: str) -> None:
     """Files of syncs that were killed outright."""
     for _, _, names, folder in os.fwalk(target):
         for name in names:
-            if name.startswith(TEMPORARY) and not Path(f"/proc/{name.split('.')[2]}").exists():
+            if stale(name):
                 with contextlib.suppress(OSError):
                     os.unlink(name, dir_fd=folder)
