@@ -7,6 +7,7 @@ import io
 from machinectl.actions.sync.by_agent import Origin
 from machinectl.actions.sync.compare import compare, merge
 from machinectl.actions.sync.ends import HereEnd, list_side
+from machinectl.actions.sync.orders import after, before, with_attributes
 from machinectl.remote.rsync import Wish
 from machinectl_agent.files.sync.changes import consume_changes, produce_changes
 from machinectl_agent.files.sync.listing import split_source
@@ -22,21 +23,16 @@ def run(source, target, wish=None, cut=None):
     folder = f"{target}/"
     theirs = merge(list_side(end, [folder + split_source(source)[1]], wish.exclude, missing=True))[0]
     plan = compare(ours, theirs, wish)
-    links = [[one, ours[one][5]] for one in plan.links]
     way = {"target": folder, "delete": wish.delete, "exclude": wish.exclude}
-    prepare({**way, "clear": plan.clear, "folders": plan.folders, "links": links}, None)
+    prepare({**way, "steps": before(plan, ours)}, None)
     send = [*plan.send, *plan.unsure]
     entries = [[numbers[one], one] for one in send]
-    files = [[one, ours[one][4], ours[one][3], ours[one][6]] for one in send]
+    files = [with_attributes(one, ours) for one in send]
     stream = io.BytesIO()
     produce_changes({"sources": [source], "entries": entries}, stream, None)
     stream.seek(0)
     if cut is not None:
         stream.truncate(cut)
     consume_changes({**way, "files": files}, stream, None)
-    folders = sorted((one for one in ours if ours[one][1] == "d"), reverse=True)
-    attributes = [
-        [one, ours[one][4], ours[one][3], ours[one][6]] for one in [*plan.update, *plan.links, *folders]
-    ]
-    settle({"target": folder, "delete": plan.delete, "attributes": attributes}, None)
+    settle({"target": folder, "steps": after(plan, ours)}, None)
     return plan

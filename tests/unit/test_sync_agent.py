@@ -239,7 +239,7 @@ def test_what_a_killed_sync_left_is_swept(tmp_path):
     for name in (stale, live):
         (tmp_path / name).write_text("half")
     assert [entry[0] for entry in scan(f"{tmp_path}/")] == ["."]
-    settle({"target": f"{tmp_path}/", "delete": [], "attributes": []}, None)
+    settle({"target": f"{tmp_path}/", "steps": [], "sweep": True}, None)
     assert [one.name for one in tmp_path.iterdir()] == [live]
 
 
@@ -388,11 +388,11 @@ ATTRIBUTES = ["sub/passwd", 0o777, 9, "nobody:nogroup"]
         lambda t: consume_changes(
             {"target": t, "files": [["sub/new", 0o600, 9, ""]]}, sent(("sub/new", b"evil")), None
         ),
-        lambda t: prepare({"target": t, "clear": ["sub/passwd"], "folders": [], "links": []}, None),
-        lambda t: prepare({"target": t, "clear": [], "folders": ["sub/new"], "links": []}, None),
-        lambda t: prepare({"target": t, "clear": [], "folders": [], "links": [["sub/passwd", "x"]]}, None),
-        lambda t: settle({"target": t, "delete": ["sub/passwd"], "attributes": []}, None),
-        lambda t: settle({"target": t, "delete": [], "attributes": [ATTRIBUTES], "owners": True}, None),
+        lambda t: prepare({"target": t, "steps": [["clear", "sub/passwd"]]}, None),
+        lambda t: prepare({"target": t, "steps": [["folder", "sub/new"]]}, None),
+        lambda t: prepare({"target": t, "steps": [["link", "sub/passwd", "x"]]}, None),
+        lambda t: settle({"target": t, "steps": [["delete", "sub/passwd"]]}, None),
+        lambda t: settle({"target": t, "steps": [["set", *ATTRIBUTES]], "owners": True}, None),
     ],
     ids=["replace", "new", "clear", "folder", "link", "delete", "attributes"],
 )
@@ -404,7 +404,7 @@ def test_a_link_that_came_meanwhile_is_not_followed(swapped, work):
 
 def test_attributes_are_not_those_of_what_a_link_leads_to(swapped):
     (swapped / "link").symlink_to("../etc/passwd")
-    settle({"target": str(swapped), "delete": [], "attributes": [["link", 0o777, 9, "root:root"]]}, None)
+    settle({"target": str(swapped), "steps": [["set", "link", 0o777, 9, "root:root"]]}, None)
     assert (swapped / "link").lstat().st_mtime_ns == 9
 
 

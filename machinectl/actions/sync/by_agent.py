@@ -10,14 +10,15 @@ import time
 from collections.abc import Callable, Sequence
 
 from machinectl.actions.carry import LocalSink, LocalSource, carry
-from machinectl.actions.sync.compare import Plan, Side, compare, merge, settle_unsure
-from machinectl.actions.sync.ends import AT_ONCE, End, digests, list_side
+from machinectl.actions.sync.compare import Side, compare, merge, settle_unsure
+from machinectl.actions.sync.ends import End, digests, list_side
+from machinectl.actions.sync.orders import after, before, in_parts, with_attributes
 from machinectl.actions.sync.result import Synced
 from machinectl.remote.become import Become
 from machinectl.remote.rsync import Wish
 from machinectl.sizes import human
 from machinectl.store.store import Store
-from machinectl_agent.files.sync.listing import KIND, LINK, MODE, OWNER, TIME, split_source
+from machinectl_agent.files.sync.listing import KIND, split_source
 
 
 class Origin:
@@ -85,30 +86,21 @@ def sync_by_agent(
         )
     # with --delete a folder goes when the file that replaces it is there, and not before
     way = {"target": folder, "delete": wish.delete, "exclude": wish.exclude}
-    end.ask(
-        "prepare",
-        {
-            **way,
-            "clear": plan.clear,
-            "folders": plan.folders,
-            "links": [[one, source[one][LINK]] for one in plan.links],
-        },
-    )
+    for steps in in_parts(before(plan, source)):
+        end.ask("prepare", {**way, "steps": steps})
     sent = travelled = 0
-    for start in range(0, len(plan.send), AT_ONCE):
-        part = plan.send[start : start + AT_ONCE]
-        entries = [[number_of[one], one] for one in part]
-        expected = _with_attributes(part, source)
+    for part in in_parts([with_attributes(one, source) for one in plan.send]) if plan.send else ():
+        entries = [[number_of[one], one] for one, *_ in part]
         producer = origin.end.producer({"sources": origin.sources, "entries": entries})
-        consumer = end.consumer({**way, "files": expected, "owners": wish.archive})
+        consumer = end.consumer({**way, "files": part, "owners": wish.archive})
         assert not (isinstance(producer, LocalSource) and isinstance(consumer, LocalSink))
-        before = travelled
+        so_far = travelled
         done = carry(
             store,
             producer,
             consumer,
             become=become,
-            progress=lambda count, before=before: report(human(before + count)),  # type: ignore[misc]
+            progress=lambda count, so_far=so_far: report(human(so_far + count)),  # type: ignore[misc]
             limit_rate=wish.limit_rate,
             compress=wish.compress,
             within=within,
@@ -118,29 +110,13 @@ def sync_by_agent(
         if changed := [*done.destination["changed"], *done.source["vanished"]]:
             warnings.append(f"{len(changed)} files changed or vanished while they were read: sync again")
     report("times and modes")
-    settled, _ = end.ask(
-        "settle",
-        {
-            "target": folder,
-            "delete": plan.delete,
-            "attributes": _attributes(plan, source),
-            "owners": wish.archive,
-        },
-    )
-    deleted = int(settled["deleted"]) + len(plan.gone)
-    if settled["kept"]:
-        warnings.append(f"{len(settled['kept'])} folders were not empty and stay")
+    deleted, kept = len(plan.gone), 0
+    for number, after_steps in enumerate(in_parts(after(plan, source))):
+        how = {"target": folder, "owners": wish.archive, "sweep": not number}
+        settled, _ = end.ask("settle", {**how, "steps": after_steps})
+        deleted += int(settled["deleted"])
+        kept += int(settled["kept"])
+    if kept:
+        warnings.append(f"{kept} folders were not empty and stay")
     spent = time.monotonic() - began
     return Synced("agent", files, sent, travelled, deleted, spent, warning="; ".join(warnings))
-
-
-def _attributes(plan: Plan, source: Side) -> list[list[object]]:
-    """Of all folders, as what came into them has changed their times; the deepest first."""
-    touched = set(plan.update) | set(plan.links)
-    chosen = [one for one in touched if source[one][KIND] != "d"]
-    folders = sorted((one for one in source if source[one][KIND] == "d"), reverse=True)
-    return _with_attributes([*chosen, *folders], source)
-
-
-def _with_attributes(paths: Sequence[str], source: Side) -> list[list[object]]:
-    return [[one, source[one][MODE], source[one][TIME], source[one][OWNER]] for one in paths]

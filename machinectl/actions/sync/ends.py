@@ -8,6 +8,7 @@ from typing import Any, Protocol
 from machinectl.actions.carry import LocalSink, LocalSource, MachineEnd
 from machinectl.actions.report import Report
 from machinectl.actions.sync.heard import check_entries, refused
+from machinectl.actions.sync.orders import in_parts
 from machinectl.errors import AgentFailed, MachinectlError
 from machinectl.remote.become import Become
 from machinectl.remote.connection import open_connection
@@ -20,9 +21,6 @@ from machinectl_agent.problems import Problem
 
 DEADLINE = 3600.0
 """Seconds for a question: checksums of terabytes take their time, and the agent says that it lives."""
-
-AT_ONCE = 100_000
-"""Paths in one request; a message may have 16 MiB."""
 
 OPS = {"listing": list_entries, "digests": list_digests, "prepare": prepare, "settle": settle}
 
@@ -116,9 +114,8 @@ def list_side(
 
 def digests(end: End, root: str, paths: Sequence[str]) -> list[str]:
     found: list[str] = []
-    for start in range(0, len(paths), AT_ONCE):
-        args = {"root": root, "paths": list(paths[start : start + AT_ONCE])}
-        found.extend(end.ask("digests", args)[0]["digests"])
+    for part in in_parts(paths):
+        found.extend(end.ask("digests", {"root": root, "paths": part})[0]["digests"])
     if len(found) != len(paths):
         raise refused(root, f"{len(found)} checksums of {len(paths)} files")
     return found

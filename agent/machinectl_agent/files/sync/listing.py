@@ -25,6 +25,8 @@ TEMPORARY = ".machinectl-sync."
 
 _CHUNK = 1024 * 1024
 _AT_ONCE = 2000
+_LETTERS = 1024 * 1024
+"""Of names in one message, which may have 16 MiB: each of them may need six bytes there."""
 _OPEN = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
 
 
@@ -141,11 +143,13 @@ def list_entries(args: Mapping[str, Any], session: Any) -> Dict[str, Any]:
     """The op `listing`: args sources, exclude, missing → events `entries` (of the source with that number)."""
     for number, source in enumerate(args["sources"]):
         part: List[Entry] = []
+        letters = 0
         for entry in scan(str(source), args.get("exclude") or (), missing=bool(args.get("missing"))):
             part.append(entry)
-            if len(part) == _AT_ONCE:
+            letters += len(entry[PATH]) + len(entry[LINK])
+            if len(part) == _AT_ONCE or letters > _LETTERS:
                 session.emit({"event": "entries", "source": number, "entries": part})
-                part = []
+                part, letters = [], 0
         session.emit({"event": "entries", "source": number, "entries": part})
     return {}
 

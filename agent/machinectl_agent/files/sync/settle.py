@@ -14,8 +14,11 @@ from machinectl_agent.problems import Problem
 
 
 def prepare(args: Mapping[str, Any], _session: Any) -> Dict[str, Any]:
-    """args: target, clear (paths of another kind that are in the way), folders, links ([path, where it leads]), and
-    `delete`, `exclude` as in `replacing`. The target itself is made, the folder above it must be there."""
+    """args: target, steps, and `delete`, `exclude` as in `replacing`. The target itself is made, the folder above it
+    must be there.
+
+    Steps: ["clear", path] what is of another kind and in the way, ["folder", path], ["link", path, where it leads].
+    """
     target = str(args["target"]) or "."
     way = replacing(args)
     path = ""
@@ -23,22 +26,21 @@ def prepare(args: Mapping[str, Any], _session: Any) -> Dict[str, Any]:
         if not os.path.isdir(target):
             os.mkdir(target)
         with Below(target) as below:
-            for path in args["clear"]:
+            for verb, path, *more in args["steps"]:
                 folder, name = below.parent(path)
-                clear(folder, name, below.shown(path))
-            for path in args["folders"]:
-                folder, name = below.parent(path)
-                with contextlib.suppress(FileExistsError):
-                    os.mkdir(name, dir_fd=folder)
-            for path, leads in args["links"]:
-                folder, name = below.parent(path)
-                temporary = f"{TEMPORARY}{os.getpid()}.{secrets.token_hex(4)}"
-                os.symlink(leads, temporary, dir_fd=folder)
-                try:
-                    way.take_place(folder, temporary, name, path, below.shown(path))
-                except BaseException:
-                    os.unlink(temporary, dir_fd=folder)
-                    raise
+                if verb == "clear":
+                    clear(folder, name, below.shown(path))
+                elif verb == "folder":
+                    with contextlib.suppress(FileExistsError):
+                        os.mkdir(name, dir_fd=folder)
+                else:
+                    temporary = f"{TEMPORARY}{os.getpid()}.{secrets.token_hex(4)}"
+                    os.symlink(more[0], temporary, dir_fd=folder)
+                    try:
+                        way.take_place(folder, temporary, name, path, below.shown(path))
+                    except BaseException:
+                        os.unlink(temporary, dir_fd=folder)
+                        raise
     except FileNotFoundError as error:
         raise Problem(
             "no-such-file",
@@ -52,24 +54,29 @@ def prepare(args: Mapping[str, Any], _session: Any) -> Dict[str, Any]:
 
 
 def settle(args: Mapping[str, Any], _session: Any) -> Dict[str, Any]:
-    """args: target, delete (what is in a folder before the folder), attributes ([path, mode, time, owner], folders
-    after what is in them), owners → deleted, kept (folders that were not empty)."""
+    """args: target, steps, owners (whether they are set), sweep (whether the first part is this) → deleted, kept: how
+    many, and how many folders were not empty.
+
+    Steps, what is in a folder before the folder: ["delete", path], ["set", path, mode, time, owner].
+    """
     target = str(args["target"]) or "."
     owners = bool(args.get("owners"))
-    deleted, kept = 0, []
-    sweep(target)
+    deleted = kept = 0
+    if args.get("sweep"):
+        sweep(target)
     path = ""
     try:
         with Below(target) as below:
-            for path in args["delete"]:
+            for verb, path, *more in args["steps"]:
                 with contextlib.suppress(FileNotFoundError):
-                    if remove(*below.parent(path)):
-                        kept.append(path)
+                    folder, name = below.parent(path)
+                    if verb == "set":
+                        mode, time, owner = more
+                        set_attributes(folder, name, mode, time, owner if owners else "")
+                    elif remove(folder, name):
+                        kept += 1
                     else:
                         deleted += 1
-            for path, mode, time, owner in args["attributes"]:
-                with contextlib.suppress(FileNotFoundError):
-                    set_attributes(*below.parent(path), mode, time, owner if owners else "")
     except OSError as error:
         raise problem_of(error, os.path.join(target, path)) from error
     return {"deleted": deleted, "kept": kept}
