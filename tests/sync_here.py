@@ -8,6 +8,7 @@ from machinectl.actions.sync.by_agent import Origin
 from machinectl.actions.sync.compare import compare, merge
 from machinectl.actions.sync.ends import HereEnd, list_side
 from machinectl.actions.sync.orders import after, before, with_attributes
+from machinectl.remote.deadline import Deadline
 from machinectl.remote.rsync import Wish
 from machinectl_agent.files.sync.changes import consume_changes, produce_changes
 from machinectl_agent.files.sync.listing import split_source
@@ -19,9 +20,11 @@ def run(source, target, wish=None, cut=None):
     wish = wish or Wish()
     end = HereEnd()
     origin = Origin(end, [source], wish)
-    ours, numbers = origin.listed()
+    ours, numbers = origin.listed(Deadline(300))
     folder = f"{target}/"
-    theirs = merge(list_side(end, [folder + split_source(source)[1]], wish.exclude, missing=True))[0]
+    theirs = merge(
+        list_side(end, [folder + split_source(source)[1]], wish.exclude, missing=True, within=300)
+    )[0]
     plan = compare(ours, theirs, wish)
     way = {"target": folder, "delete": wish.delete, "exclude": wish.exclude}
     prepare({**way, "steps": before(plan, ours)}, None)

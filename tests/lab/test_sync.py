@@ -288,6 +288,23 @@ def test_from_machine_to_machines(site, tree):
     assert (third["sent"], third["deleted"], third["bytes"]) == (0, 0, 0)
 
 
+def test_checksums_have_as_long_as_the_command(site, tmp_path):
+    """No more, and no less: they are not given up after a time of their own."""
+    host = site.hosts["sync1"]
+    host.run("mkdir /srv/huge && truncate -s 800G /srv/huge/image")
+    with (tmp_path / "image").open("wb") as file:
+        file.truncate(800 * 1024 * MIB)
+    words = ("--way", "agent", "--checksum", "--timeout", "6", "sync1:/srv/huge/", tmp_path)
+    done = site.run("sync", *words, check=False)
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[0].startswith("error: sync1: the agent did not finish in time")
+    assert "was given 6 s" in done.stderr
+    assert "--timeout" in done.stderr
+    # whoever asked is gone: nobody reads on for nothing
+    until(lambda: "image" not in host.run("ls -l /proc/[0-9]*/fd 2>/dev/null", check=False).stdout)
+    host.run("rm -r /srv/huge")
+
+
 def test_wrong_words(site, tmp_path):
     missing = site.run("sync", tmp_path / "none", "sync*:/srv", check=False)
     assert (missing.returncode, missing.stderr.splitlines()[0]) == (

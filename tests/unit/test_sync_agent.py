@@ -74,7 +74,9 @@ def test_a_source(source, split):
 
 def listed(*folders, wish=None):
     end = HereEnd()
-    return merge(list_side(end, [str(one) for one in folders], (wish or Wish()).exclude, missing=True))[0]
+    return merge(
+        list_side(end, [str(one) for one in folders], (wish or Wish()).exclude, missing=True, within=300)
+    )[0]
 
 
 @pytest.fixture
@@ -288,7 +290,7 @@ class Hostile(HereEnd):
     def __init__(self, *entries):
         self.entries = [[path, *ENTRY[kind]] for path, kind in entries]
 
-    def ask(self, op, args, *more):
+    def ask(self, op, args, within):
         assert op == "listing"
         return {}, [{"event": "entries", "source": 0, "entries": self.entries}]
 
@@ -309,7 +311,7 @@ class Hostile(HereEnd):
 def test_what_no_folder_can_have_is_not_believed(source, entries):
     """Neither a path behind a link, nor one beside what was asked for."""
     with pytest.raises(AgentFailed) as refused:
-        list_side(Hostile(*entries), [source], (), missing=False)
+        list_side(Hostile(*entries), [source], (), missing=False, within=300)
     assert refused.value.problem == "listing-refused"
 
 
@@ -319,7 +321,7 @@ def test_an_entry_that_is_none_is_not_believed():
         end = Hostile()
         end.entries = [entry]  # type: ignore[list-item] # that is the point
         with pytest.raises(AgentFailed):
-            list_side(end, ["/srv/"], (), missing=False)
+            list_side(end, ["/srv/"], (), missing=False, within=300)
 
 
 def test_a_folder_of_one_source_comes_before_a_file_of_another(tmp_path):

@@ -26,10 +26,10 @@ class Wired(HereEnd):
         self.asked = []
         self.longest = 0
 
-    def ask(self, op, args, *more):
+    def ask(self, op, args, within):
         line = wire.encode(wire.request("files", {"op": op, **args}))
         self.asked.append((op, len(line)))
-        done, events = super().ask(op, wire.decode(line)["args"], *more)
+        done, events = super().ask(op, wire.decode(line)["args"], within)
         said = [wire.encode(one) for one in (*events, wire.done(done))]
         self.longest = max(self.longest, *map(len, said))
         *heard, last = map(wire.decode, said)

@@ -15,6 +15,7 @@ from machinectl.actions.sync.ends import End, digests, list_side
 from machinectl.actions.sync.orders import after, before, in_parts, with_attributes
 from machinectl.actions.sync.result import Synced
 from machinectl.remote.become import Become
+from machinectl.remote.deadline import Deadline
 from machinectl.remote.rsync import Wish
 from machinectl.sizes import human
 from machinectl.store.store import Store
@@ -32,19 +33,22 @@ class Origin:
         self._listed: tuple[dict[str, list[object]], dict[str, int]] | None = None
         self._digests: dict[str, str] = {}
 
-    def listed(self) -> tuple[Side, dict[str, int]]:
+    def listed(self, clock: Deadline) -> tuple[Side, dict[str, int]]:
         with self._guard:
             if self._listed is None:
-                self._listed = merge(list_side(self.end, self.sources, self._wish.exclude, missing=False))
+                exclude = self._wish.exclude
+                self._listed = merge(
+                    list_side(self.end, self.sources, exclude, missing=False, within=clock.left())
+                )
             return self._listed
 
-    def digests(self, paths: Sequence[str]) -> dict[str, str]:
-        _, number_of = self.listed()
+    def digests(self, paths: Sequence[str], clock: Deadline) -> dict[str, str]:
+        _, number_of = self.listed(clock)
         with self._guard:
             for number, source in enumerate(self.sources):
                 wanted = [one for one in paths if number_of[one] == number and one not in self._digests]
                 if wanted:
-                    found = digests(self.end, split_source(source)[0], wanted)
+                    found = digests(self.end, split_source(source)[0], wanted, clock)
                     self._digests.update(zip(wanted, found, strict=True))
             return {one: self._digests[one] for one in paths}
 
@@ -60,18 +64,20 @@ def sync_by_agent(
     within: float,
     report: Callable[[str], None],
 ) -> Synced:
-    """Raises `MachinectlError`."""
+    """Raises `MachinectlError`. `within` seconds for all of it."""
     began = time.monotonic()
+    clock = Deadline(within)
     report("listing")
     folder = f"{path.rstrip('/')}/" if path else "./"
-    source, number_of = origin.listed()
+    source, number_of = origin.listed(clock)
     # only where something comes: what is beside it in the target is nobody's to delete
     meant = [folder + split_source(one)[1] for one in origin.sources]
-    target, _ = merge(list_side(end, list(dict.fromkeys(meant)), wish.exclude, missing=True))
+    there = list_side(end, list(dict.fromkeys(meant)), wish.exclude, missing=True, within=clock.left())
+    target, _ = merge(there)
     plan = compare(source, target, wish)
     if plan.unsure:
         report(f"comparing {len(plan.unsure)} files")
-        ours, theirs = origin.digests(plan.unsure), digests(end, folder, plan.unsure)
+        ours, theirs = origin.digests(plan.unsure, clock), digests(end, folder, plan.unsure, clock)
         equal = {
             one: bool(ours[one]) and ours[one] == its for one, its in zip(plan.unsure, theirs, strict=True)
         }
@@ -87,7 +93,7 @@ def sync_by_agent(
     # with --delete a folder goes when the file that replaces it is there, and not before
     way = {"target": folder, "delete": wish.delete, "exclude": wish.exclude}
     for steps in in_parts(before(plan, source)):
-        end.ask("prepare", {**way, "steps": steps})
+        end.ask("prepare", {**way, "steps": steps}, clock.left())
     sent = travelled = 0
     for part in in_parts([with_attributes(one, source) for one in plan.send]) if plan.send else ():
         entries = [[number_of[one], one] for one, *_ in part]
@@ -103,7 +109,7 @@ def sync_by_agent(
             progress=lambda count, so_far=so_far: report(human(so_far + count)),  # type: ignore[misc]
             limit_rate=wish.limit_rate,
             compress=wish.compress,
-            within=within,
+            within=clock.left(),
         )
         travelled += done.bytes
         sent += int(done.destination["files"])
@@ -113,7 +119,7 @@ def sync_by_agent(
     deleted, kept = len(plan.gone), 0
     for number, after_steps in enumerate(in_parts(after(plan, source))):
         how = {"target": folder, "owners": wish.archive, "sweep": not number}
-        settled, _ = end.ask("settle", {**how, "steps": after_steps})
+        settled, _ = end.ask("settle", {**how, "steps": after_steps}, clock.left())
         deleted += int(settled["deleted"])
         kept += int(settled["kept"])
     if kept:

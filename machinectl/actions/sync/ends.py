@@ -12,6 +12,7 @@ from machinectl.actions.sync.orders import in_parts
 from machinectl.errors import AgentFailed, MachinectlError
 from machinectl.remote.become import Become
 from machinectl.remote.connection import open_connection
+from machinectl.remote.deadline import Deadline
 from machinectl.remote.streams import ask_files
 from machinectl.store.store import Store
 from machinectl_agent.files.sync.changes import consume_changes, produce_changes
@@ -19,17 +20,17 @@ from machinectl_agent.files.sync.listing import Entry, list_digests, list_entrie
 from machinectl_agent.files.sync.settle import prepare, settle
 from machinectl_agent.problems import Problem
 
-DEADLINE = 3600.0
-"""Seconds for a question: checksums of terabytes take their time, and the agent says that it lives."""
-
 OPS = {"listing": list_entries, "digests": list_digests, "prepare": prepare, "settle": settle}
 
 
 class End(Protocol):
     """One side."""
 
-    def ask(self, op: str, args: Mapping[str, Any]) -> tuple[dict[str, Any], list[Mapping[str, Any]]]:
-        """The result and the events of one of `OPS`. Raises `MachinectlError`."""
+    def ask(
+        self, op: str, args: Mapping[str, Any], within: float
+    ) -> tuple[dict[str, Any], list[Mapping[str, Any]]]:
+        """The result and the events of one of `OPS`; `within` seconds: checksums of terabytes take hours, and an
+        agent that says nothing is given up long before. Raises `MachinectlError`."""
 
     def producer(self, args: Mapping[str, Any]) -> MachineEnd | LocalSource: ...
 
@@ -39,7 +40,9 @@ class End(Protocol):
 class HereEnd:
     """This computer."""
 
-    def ask(self, op: str, args: Mapping[str, Any]) -> tuple[dict[str, Any], list[Mapping[str, Any]]]:
+    def ask(
+        self, op: str, args: Mapping[str, Any], within: float
+    ) -> tuple[dict[str, Any], list[Mapping[str, Any]]]:
         events = _Events()
         try:
             return OPS[op](args, events), events.found
@@ -71,7 +74,9 @@ class ThereEnd:
         login = machine.ssh.user or machine.login
         return "" if self._wanted == login and login != "root" else self._wanted
 
-    def ask(self, op: str, args: Mapping[str, Any]) -> tuple[dict[str, Any], list[Mapping[str, Any]]]:
+    def ask(
+        self, op: str, args: Mapping[str, Any], within: float
+    ) -> tuple[dict[str, Any], list[Mapping[str, Any]]]:
         events = _Events()
         machine = self._store.load(self.name)
         try:
@@ -82,7 +87,7 @@ class ThereEnd:
                 become=self._become,
             ) as connection:
                 asked = {"op": op, **args}
-                done = ask_files(connection, asked, user=self._user, deadline=DEADLINE, on_event=events.emit)
+                done = ask_files(connection, asked, user=self._user, deadline=within, on_event=events.emit)
         except MachinectlError as error:
             error.machine = error.machine or self.name
             raise
@@ -96,12 +101,12 @@ class ThereEnd:
 
 
 def list_side(
-    end: End, sources: Sequence[str], exclude: Sequence[str], *, missing: bool
+    end: End, sources: Sequence[str], exclude: Sequence[str], *, missing: bool, within: float
 ) -> list[list[Entry]]:
     """The entries of each source. Raises AgentFailed for what can be in none, as `ask` does."""
     args = {"sources": list(sources), "exclude": list(exclude), "missing": missing}
     found: list[list[Entry]] = [[] for _ in sources]
-    for event in end.ask("listing", args)[1]:
+    for event in end.ask("listing", args, within)[1]:
         if event.get("event") == "entries":
             try:
                 found[event["source"]].extend(event["entries"])
@@ -112,10 +117,10 @@ def list_side(
     return found
 
 
-def digests(end: End, root: str, paths: Sequence[str]) -> list[str]:
+def digests(end: End, root: str, paths: Sequence[str], clock: Deadline) -> list[str]:
     found: list[str] = []
     for part in in_parts(paths):
-        found.extend(end.ask("digests", {"root": root, "paths": part})[0]["digests"])
+        found.extend(end.ask("digests", {"root": root, "paths": part}, clock.left())[0]["digests"])
     if len(found) != len(paths):
         raise refused(root, f"{len(found)} checksums of {len(paths)} files")
     return found

@@ -120,16 +120,22 @@ class Sync:
         if why:
             self._say(machine.name, f"{why}: by the agent's checksums")
         here = not self._route.machines
-        return sync_by_agent(
-            self._store,
-            self._origin,
-            HereEnd() if here else self._there(machine.name),
-            self._route.target if here else home_path(self._route.target),
-            self._wish,
-            become=self._become,
-            within=self._within,
-            report=lambda now: self._say(machine.name, now),
-        )
+        try:
+            return sync_by_agent(
+                self._store,
+                self._origin,
+                HereEnd() if here else self._there(machine.name),
+                self._route.target if here else home_path(self._route.target),
+                self._wish,
+                become=self._become,
+                within=self._within,
+                report=lambda now: self._say(machine.name, now),
+            )
+        except MachinectlError as error:
+            if error.problem == "agent-timeout":
+                error.why = f"all of it was given {self._within:g} s"
+                error.hint = "give it more with --timeout SECONDS; run it again: only what is missing is sent"
+            raise
 
     def _there(self, name: str) -> ThereEnd:
         return ThereEnd(self._store, name, self._become, self._route.user or "root")

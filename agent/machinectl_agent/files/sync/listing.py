@@ -127,13 +127,15 @@ def open_file(below: Below, path: str) -> int:
     return descriptor
 
 
-def digest(below: Below, path: str) -> str:
-    """SHA-256 of a file's contents; empty where it can't be read any more."""
+def digest(below: Below, path: str, session: Any) -> str:
+    """SHA-256 of a file's contents; empty where it can't be read any more. Raises `Problem` where nobody waits."""
     found = hashlib.sha256()
     try:
         with open(open_file(below, path), "rb", buffering=0) as file:
             while part := file.read(_CHUNK):
                 found.update(part)
+                if getattr(session, "gone", False):
+                    raise Problem("controller-gone", "the controller went away")
     except OSError:
         return ""
     return found.hexdigest()
@@ -154,11 +156,11 @@ def list_entries(args: Mapping[str, Any], session: Any) -> Dict[str, Any]:
     return {}
 
 
-def list_digests(args: Mapping[str, Any], _session: Any) -> Dict[str, Any]:
+def list_digests(args: Mapping[str, Any], session: Any) -> Dict[str, Any]:
     """The op `digests`: args root, paths → digests, in their order."""
     try:
         with Below(str(args["root"]) or ".") as below:
-            return {"digests": [digest(below, path) for path in args["paths"]]}
+            return {"digests": [digest(below, path, session) for path in args["paths"]]}
     except OSError as error:
         raise problem_of(error) from error
 
