@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from machinectl.errors import UsageError
+from machinectl_agent.files.sync.listing import UNFINISHED
 
 IDLE = 120
 """Seconds without a byte, after which rsync gives up; it keeps a busy other side alive itself."""
@@ -57,6 +58,8 @@ def render_rsync(
     options += ["--compress"] if wish.compress else []
     # rsync counts in units of 1024 bytes
     options += [f"--bwlimit={max(1, wish.limit_rate // 1024)}"] if wish.limit_rate else []
+    # what another command of ours is at is neither sent nor deleted
+    options += [f"--exclude={one}*" for one in UNFINISHED]
     options += [f"--exclude={one}" for one in wish.exclude]
     options += [f"--rsync-path={there}"] if there else []
     # nobody is there to be asked; a key that needs a passphrase is told as refused

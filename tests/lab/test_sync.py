@@ -167,6 +167,22 @@ def test_killed_in_the_middle(site, tree, way):
 
 
 @pytest.mark.parametrize("way", WAYS)
+def test_a_copy_to_the_same_folder_is_left_alone(site, tree, tmp_path, way):
+    """What scp gathers beside its target is in no source: --delete does not mean it."""
+    host, target = site.hosts["sync1"], f"/srv/both-{way}"
+    (tmp_path / "small").mkdir()
+    (tmp_path / "small/one").write_text("one")
+    host.run(f"mkdir {target} && touch {target}/old")
+    copy = site.start("scp", "--limit-rate", "2M", tree / "big", f"root@sync1:{target}/")
+    until(lambda: ".machinectl-part-" in host.run(f"ls -A {target}").stdout)
+    site.run("sync", "--way", way, "--delete", f"{tmp_path}/small/", f"sync1:{target}")
+    assert copy.poll() is None
+    said = copy.communicate(timeout=60)
+    assert copy.returncode == 0, said
+    assert host.run(f"ls -A {target}").stdout.split() == ["big", "one"]
+
+
+@pytest.mark.parametrize("way", WAYS)
 def test_ctrl_c(site, tree, way):
     process = site.start("sync", "--way", way, "--limit-rate", "1M", f"{tree}/", f"sync1:/srv/ctrl-{way}")
     host = site.hosts["sync1"]

@@ -21,6 +21,7 @@ from machinectl_agent.files.sync.changes import consume_changes, produce_changes
 from machinectl_agent.files.sync.exclude import compile_excludes
 from machinectl_agent.files.sync.listing import list_digests, scan, split_source
 from machinectl_agent.files.sync.settle import prepare, settle
+from machinectl_agent.files.tree.staging import staging_path
 from machinectl_agent.problems import Problem
 from tests.sync_here import run
 
@@ -243,6 +244,18 @@ def test_what_a_killed_sync_left_is_swept(tmp_path):
     assert [entry[0] for entry in scan(f"{tmp_path}/")] == ["."]
     settle({"target": f"{tmp_path}/", "steps": [], "sweep": True}, None)
     assert [one.name for one in tmp_path.iterdir()] == [live]
+
+
+def test_a_copy_that_is_under_way_is_nobodys(tree, tmp_path):
+    """Neither sent nor deleted: the folder in which scp gathers what comes."""
+    for top in (tree, tmp_path / "t/d"):
+        top.mkdir(parents=True, exist_ok=True)
+        part = Path(os.fsdecode(staging_path(os.fsencode(f"{top}/")))) / "0"
+        part.mkdir(parents=True)
+        (part / "half").write_text("half")
+    run(f"{tree}/", tmp_path / "t", Wish(delete=True))
+    assert (tmp_path / "t/d" / part.relative_to(tmp_path / "t/d") / "half").exists()
+    assert [one.name for one in (tmp_path / "t").glob(".machinectl*")] == []
 
 
 PATHS_OUTSIDE = ["/etc/passwd", "../x", "a/../../x", "", "a/", "a//b", "./a", "a/.", "a/..", "..", "a/\0"]

@@ -104,7 +104,14 @@ def test_the_command():
     )
     assert argv[0] == "rsync"
     assert argv[argv.index("--") :] == ["--", "./-x", "./a:b", "/c/", "web1:./-t"]
-    assert {"--delete", "--exclude=*.o", "--bwlimit=10", "--protect-args", "--timeout=120"} < set(argv)
+    assert {
+        "--delete",
+        "--exclude=*.o",
+        "--exclude=.machinectl-part-*",
+        "--bwlimit=10",
+        "--protect-args",
+        "--timeout=120",
+    } < set(argv)
     assert not {"--owner", "--checksum", "--dry-run", "--compress"} & set(argv)
     pulled = render_rsync(
         [*SSH[:-1], "fe80::1"], ["~/a", "~"], "b", Wish(dry_run=True, archive=True), push=False

@@ -15,6 +15,7 @@ from typing import Any, Dict, Iterator, List, Mapping, Sequence, Tuple
 from machinectl_agent.files.sync.below import Below
 from machinectl_agent.files.sync.exclude import Excluded, compile_excludes
 from machinectl_agent.files.sync.owners import owner_words
+from machinectl_agent.files.tree.staging import PREFIX
 from machinectl_agent.problems import Problem
 
 Entry = List[Any]
@@ -22,6 +23,9 @@ PATH, KIND, SIZE, TIME, MODE, LINK, OWNER = range(7)
 
 TEMPORARY = ".machinectl-sync."
 """Names of files that are not whole yet begin with it, the writer's pid follows."""
+
+UNFINISHED = (TEMPORARY, os.fsdecode(PREFIX))
+"""How names begin that are nothing of a folder's: of a sync or a scp that is under way, or was killed."""
 
 _CHUNK = 1024 * 1024
 _AT_ONCE = 2000
@@ -31,8 +35,7 @@ _OPEN = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
 
 
 def hidden(name: str) -> bool:
-    """Nothing of the folder's: a sync that is under way, or was killed."""
-    return name.startswith(TEMPORARY)
+    return name.startswith(UNFINISHED)
 
 
 def stale(name: str) -> bool:
