@@ -110,6 +110,39 @@ def test_a_compressed_frame_can_not_fill_the_memory():
     assert broken(struct.pack(">I", 0x80000000 | len(packed)) + packed) == "what came is no frame"
 
 
+class Clock:
+    """Time that passes when somebody sleeps, or says so."""
+
+    def __init__(self):
+        self.now = 100.0
+
+    def monotonic(self):
+        return self.now
+
+    def sleep(self, seconds):
+        self.now += seconds
+
+
+def test_a_rate_is_kept_after_a_stall(monkeypatch):
+    """What waited, for a network or to read a file again, is no credit."""
+    clock = Clock()
+    monkeypatch.setattr("machinectl_agent.files.framing.time", clock)
+    sink = Sink(Pipe(), limit_rate=LARGEST)
+
+    def seconds(frames):
+        began = clock.now
+        for _ in range(frames):
+            sink.write(b"x" * LARGEST)
+        return clock.now - began
+
+    assert seconds(5) == pytest.approx(5)
+    clock.now += 0.5
+    assert seconds(5) == pytest.approx(4.5)  # made up for: the rate is an average over a moment
+    clock.now += 3600
+    assert seconds(10) == pytest.approx(9, abs=1)
+    assert seconds(10) == pytest.approx(10)
+
+
 def test_own_addresses_are_read_from_proc():
     trie = """Main:
   +-- 0.0.0.0/0 3 0 5

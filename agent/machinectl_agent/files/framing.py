@@ -27,6 +27,10 @@ _SMALL = 128 * 1024
 """Bytes; smaller writes are gathered, larger ones go out as they are, without being copied."""
 
 
+_MADE_UP = 1.0
+"""Seconds of waiting, for the network or for what is read, that a limited rate makes up for; the rest is lost."""
+
+
 class Transport(Protocol):
     """What frames travel on. Raises `Problem` `stream-broken` where it breaks."""
 
@@ -116,6 +120,8 @@ class Sink:
             early = self._began + self.bytes / self._limit_rate - time.monotonic()
             if early > 0:
                 time.sleep(early)
+            elif early < -_MADE_UP:
+                self._began -= early + _MADE_UP
         if self._progress:
             self._progress(self.bytes)
 
