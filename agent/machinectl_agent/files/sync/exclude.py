@@ -16,7 +16,13 @@ Excluded = Callable[[str, bool], bool]
 
 def compile_excludes(patterns: Sequence[str]) -> Excluded:
     rules = [_Rule(one) for one in patterns if one]
+    if not rules:
+        return _nothing
     return lambda path, folder: any(rule.matches(path, folder) for rule in rules)
+
+
+def _nothing(_path: str, _folder: bool) -> bool:
+    return False
 
 
 class _Rule:

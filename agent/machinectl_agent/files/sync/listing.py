@@ -88,10 +88,12 @@ def _below(root: str, folder: str, excluded: Excluded, owners: Dict[Tuple[int, i
     folders = [folder]
     while folders:
         inside = folders.pop()
-        for name in sorted(os.listdir(os.path.join(root, inside))):
-            path = f"{inside}/{name}" if inside else name
+        real = os.path.join(root, inside, "")
+        above = f"{inside}/" if inside else ""
+        for name in sorted(os.listdir(real)):
+            path = above + name
             try:
-                entry = _entry(os.path.join(root, path), path, owners)
+                entry = _entry(real + name, path, owners)
             except FileNotFoundError:
                 continue  # gone since
             if hidden(name) or excluded(path, entry[KIND] == "d"):
