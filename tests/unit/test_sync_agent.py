@@ -423,6 +423,17 @@ def test_attributes_are_not_those_of_what_a_link_leads_to(swapped):
     assert (swapped / "link").lstat().st_mtime_ns == 9
 
 
+def test_a_target_that_is_gone_is_told(tmp_path):
+    for work in (
+        lambda: settle({"target": f"{tmp_path}/none/", "steps": [], "sweep": True}, None),
+        lambda: consume_changes({"target": f"{tmp_path}/none/", "files": []}, io.BytesIO(), None),
+        lambda: list_digests({"root": f"{tmp_path}/none/", "paths": []}, None),
+        lambda: produce_changes({"sources": [f"{tmp_path}/none/"], "entries": []}, io.BytesIO(), None),
+    ):
+        with pytest.raises(Problem, match="No such file"):
+            work()
+
+
 def test_nothing_is_read_behind_a_link(swapped):
     (swapped / "f").write_text("f")
     (swapped / "l").symlink_to("f")

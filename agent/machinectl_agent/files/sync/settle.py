@@ -62,10 +62,10 @@ def settle(args: Mapping[str, Any], _session: Any) -> Dict[str, Any]:
     target = str(args["target"]) or "."
     owners = bool(args.get("owners"))
     deleted = kept = 0
-    if args.get("sweep"):
-        sweep(target)
     path = ""
     try:
+        if args.get("sweep"):
+            sweep(target)
         with Below(target) as below:
             for verb, path, *more in args["steps"]:
                 with contextlib.suppress(FileNotFoundError):
