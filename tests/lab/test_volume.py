@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import shlex
 import shutil
@@ -10,6 +11,7 @@ import time
 
 import pytest
 
+from machinectl.store.store import Store
 from tests.lab.network_cluster import import_image, until
 
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(300)]
@@ -223,6 +225,50 @@ def test_all_of_a_file_is_kept(shop, tmp_path):
     assert "relay" in moved.stderr
     assert shop.listing(two, "/srv/site") == wanted
     assert shop.hosts[one].run("test -e /srv/site", check=False).returncode == 1
+
+
+def test_source_and_destination_are_the_same_data(shop):
+    """Under whatever names: the copy that goes with the source would be the only one."""
+    one = next(iter(shop.hosts))
+    host = shop.hosts[one]
+    store = Store(shop.controller.store)
+    twin = dataclasses.replace(store.load(one), name="vol-twin")
+    with store.machine_lock(twin.name):
+        store.save(twin)
+    host.run("mkdir -p /srv/site/sub /srv/seen /srv/part; echo only > /srv/site/sub/a")
+    host.run("mount --bind /srv/site /srv/seen; mount --bind /srv/site/sub /srv/part")
+    shop.volume("create", f"{one}:vb", "-o", "type=none", "-o", "o=bind", "-o", "device=/srv/site")
+    shop.volume("create", f"{one}:plain")
+    host.run(f"echo a > {data('plain')}/a")
+    try:
+        before = shop.listing(one, "/srv/site")
+        for source, target in (
+            (f"{one}:/srv/site", f"{one}:vb"),
+            (f"{one}:/srv/site", f"{twin.name}:/srv/site"),
+            (f"{one}:/srv/site", f"{twin.name}:vb"),
+            (f"{one}:/srv/site", f"{one}:/srv/seen"),
+            (f"{one}:/srv/seen", f"{one}:/srv/site"),
+            (f"{one}:plain", f"{twin.name}:plain"),
+        ):
+            for verb in (("migrate",), ("migrate", "--replace"), ("clone", "--replace")):
+                said = shop.volume(*verb, source, target, check=False)
+                assert (said.returncode, "are the same data" in said.stderr) == (1, True), said.stderr
+        for source, target in (
+            (f"{one}:/srv/site", f"{one}:/srv/seen/new"),
+            (f"{one}:/srv/site", f"{one}:/srv/part"),
+            (f"{one}:/srv/part", f"{one}:vb"),
+        ):
+            said = shop.volume("migrate", "--replace", source, target, check=False)
+            assert (said.returncode, "are one inside the other" in said.stderr) == (1, True), said.stderr
+        assert shop.listing(one, "/srv/site") == before
+        assert host.run(f"cat {data('plain')}/a").stdout == "a\n"
+        # one beside the other is none of that
+        shop.volume("clone", f"{one}:/srv/site", f"{one}:/srv/site2")
+        assert shop.listing(one, "/srv/site2") == before
+    finally:
+        host.run("umount /srv/seen /srv/part; rm -rf /srv/seen /srv/part /srv/site2")
+        with store.machine_lock(twin.name):
+            store.remove(twin.name)
 
 
 def lines(path, folder):

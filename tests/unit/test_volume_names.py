@@ -9,6 +9,7 @@ import pytest
 from machinectl.actions.volume.names import VolumeName, parse_volume
 from machinectl.errors import UsageError
 from machinectl_agent.problems import Problem
+from machinectl_agent.volumes.mounts import Mount, parse_mounts
 from machinectl_agent.volumes.place import (
     Place,
     bound_folder,
@@ -18,6 +19,7 @@ from machinectl_agent.volumes.place import (
     reachable,
 )
 from machinectl_agent.volumes.users import find_users
+from machinectl_agent.volumes.where import overlap, where
 from machinectl_agent.volumes.wish import differs
 
 
@@ -120,3 +122,39 @@ def test_what_differs():
     )
     assert differs({"Driver": "local"}, "local", {"o": "x"}, {}) == "no option o"
     assert differs(there, "local", {"type": "tmpfs", "o": "size=1m"}, {"a": "c"}) == "another label a"
+
+
+def at(path, *folders, device="8:1", boot="b"):
+    return {"boot": boot, "folders": list(folders), "device": device, "path": path}
+
+
+def test_what_is_the_same_data():
+    one = at("/srv/x", "1:7", "1:5", "1:2")
+    assert overlap(one, one) == "are the same data"
+    # a volume that is bound: another device's path, the same folder
+    assert overlap(one, at("/y", "1:7", "9:2", device="8:2")) == "are the same data"
+    assert overlap(one, at("/srv/x/sub", "1:9", "1:7", "1:5", "1:2")) == "are one inside the other"
+    assert overlap(at("/srv/x/sub", "1:9", "1:7"), one) == "are one inside the other"
+    # seen at another place, where what it is in is not seen
+    assert overlap(one, at("/srv/x/sub", "1:9", "1:2")) == "are one inside the other"
+    # one that is not there yet, beside it and in it
+    assert overlap(one, at("/srv/y", "", "1:5", "1:2")) == ""
+    assert overlap(one, at("/srv/x/new", "", "1:7", "1:5", "1:2")) == "are one inside the other"
+    assert overlap(one, at("/srv/x", "1:7", boot="another")) == ""
+
+
+def test_where_a_folder_is(tmp_path):
+    (tmp_path / "a b" / "sub").mkdir(parents=True)
+    (tmp_path / "link").symlink_to("a b")
+    real = where(str(tmp_path / "a b"))
+    assert overlap(real, where(str(tmp_path / "link"))) == "are the same data"
+    assert overlap(real, where(str(tmp_path / "link" / "sub"))) == "are one inside the other"
+    assert overlap(real, where(str(tmp_path / "new"))) == ""
+    assert overlap(real, where(str(tmp_path / "link" / "new"))) == "are one inside the other"
+
+
+def test_mounts():
+    text = (
+        "22 1 8:1 / / rw - ext4 /dev/a rw\n23 22 8:2 /sub\\040x /srv/a\\134b rw shared:1 - ext4 /dev/b rw\n"
+    )
+    assert parse_mounts(text) == [Mount("8:1", "/", "/"), Mount("8:2", "/sub x", "/srv/a\\b")]

@@ -15,12 +15,20 @@ from machinectl_agent.volumes.compress import GZIP, NONE, ZSTD, Squeezer, has_zs
 from machinectl_agent.volumes.exchange import sync_folder
 from machinectl_agent.volumes.frame import render_head, render_trailer
 from machinectl_agent.volumes.holding import LIVE, PAUSE, STALL, STOP, Hold
-from machinectl_agent.volumes.place import Place, check_replaceable, find_place, need_place, reachable
+from machinectl_agent.volumes.place import (
+    Place,
+    check_replaceable,
+    find_place,
+    is_path,
+    need_place,
+    reachable,
+)
 from machinectl_agent.volumes.receive import unpack
 from machinectl_agent.volumes.settling import Settling
 from machinectl_agent.volumes.stored import store_stream
 from machinectl_agent.volumes.tree import check_tar, digest_tree, write_tree
 from machinectl_agent.volumes.users import users_of
+from machinectl_agent.volumes.where import overlap, where
 
 if TYPE_CHECKING:
     from machinectl_agent.session import Session
@@ -29,8 +37,9 @@ CHUNK = 1024 * 1024
 
 
 def produce(args: Mapping[str, Any], sink: BinaryIO, session: Session) -> Dict[str, Any]:
-    """args: file; or name, action (pause, stop, live), stall, unused (refuse where a container has it), compress
-    (zstd, gzip, none, or empty: what there is), reader_has_zstd, machine (its name, for the head)."""
+    """args: file; or name, action (pause, stop, live), stall, unused (refuse where a container has it), apart (tell
+    the other end where it is), compress (zstd, gzip, none, or empty: what there is), reader_has_zstd, machine (its
+    name, for the head)."""
     if args.get("file"):
         return _send_file(str(args["file"]), sink)
     return _send(args, sink, session)
@@ -38,7 +47,7 @@ def produce(args: Mapping[str, Any], sink: BinaryIO, session: Session) -> Dict[s
 
 def consume(args: Mapping[str, Any], source: BinaryIO, session: Session) -> Dict[str, Any]:
     """args: file, compress; or name, replace, stop, plain, strict (warnings are errors), verify (`tree`: the copy is
-    read again)."""
+    read again), apart (refuse where the source is the same data)."""
     if args.get("file"):
         return _store_file(str(args["file"]), str(args.get("compress", "")), source)
     return _receive(args, source, session)
@@ -59,7 +68,7 @@ def _send(args: Mapping[str, Any], sink: BinaryIO, session: Session) -> Dict[str
     try:
         with Hold(place, action, session, stall=float(args.get("stall") or STALL)) as hold:
             about = _about(place, str(args.get("machine", "")), action, hold.names)
-            head = render_head(about)
+            head = render_head({**about, "Where": where(folder)} if args.get("apart") else about)
             squeezer.write(head)
             digest = write_tree(folder, squeezer.write, live=action == LIVE, beat=hold.beat, log=session.log)
             hold.end()
@@ -103,12 +112,16 @@ def _receive(args: Mapping[str, Any], source: BinaryIO, session: Session) -> Dic
     undo.sweep(session.log)
     staging.sweep(session.log)
     check_tar(Host())
-    check_target(name, replace=replace, stop=stop)
+    place = check_target(name, replace=replace, stop=stop)
     head, arrived = unpack(source, session.log)
     with arrived:
+        apart = head.pop("Where", None) if args.get("apart") else None
+        if place is not None or is_path(name):
+            _check_apart(apart, head, name, place.folder if place else name)
         about = {} if args.get("plain") else head
         staged = staging.Staging(name, about)
         try:
+            _check_apart(apart, head, name, staged.folder)
             settling = Settling(staged.folder)
             try:
                 digest = arrived.extract(staged.folder, strict=bool(args.get("strict")), wrote=settling.wrote)
@@ -146,6 +159,18 @@ def check_target(name: str, *, replace: bool, stop: bool) -> Any:
             hint="--stop stops them for the moment of the change",
         )
     return place
+
+
+def _check_apart(source: Any, head: Mapping[str, Any], name: str, folder: str) -> None:
+    """A source that goes after the copy must not take it along."""
+    how = overlap(source, where(folder)) if source and folder else ""
+    if how:
+        raise Problem(
+            "same-data",
+            f"{head['Machine']}:{head['Name']} and {name} on this machine {how}",
+            why="both names lead to one folder",
+            hint="name another destination",
+        )
 
 
 def _compare(found: str, wanted: str) -> None:

@@ -24,6 +24,7 @@ from machinectl_agent.volumes.place import (
 from machinectl_agent.volumes.staging import MARK
 from machinectl_agent.volumes.tree import digest_tree
 from machinectl_agent.volumes.users import User, find_users, users_of
+from machinectl_agent.volumes.where import where
 from machinectl_agent.volumes.wish import differs
 
 if TYPE_CHECKING:
@@ -140,11 +141,12 @@ def remove_place(place: Place) -> None:
 
 
 def _digest(_session: Session, args: Mapping[str, Any]) -> Dict[str, Any]:
-    """args: name → the tree's Digest, and whether there is a volume; of nothing an empty result."""
+    """args: name → digest (the tree's) and where (it is); of nothing an empty result."""
     place = find_place(str(args["name"]))
     if place is None:
         return {}
-    return digest_tree(reachable(place)).to_json()
+    folder = reachable(place)
+    return {"digest": digest_tree(folder).to_json(), "where": where(folder)}
 
 
 def _pack(session: Session, args: Mapping[str, Any]) -> Dict[str, Any]:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Dict, List, Mapping, Sequence, Tuple
 
 from machinectl_agent.volumes import docker
+from machinectl_agent.volumes.mounts import within
 from machinectl_agent.volumes.place import Place, bound_folder
 
 RUNS = ("running", "restarting")
@@ -85,11 +86,6 @@ def _touches(
         paths = [str(mount.get("Source", ""))]
     else:
         return None
-    if any(_within(path, mine) for path in paths for mine in own):
+    if any(within(path, mine) for path in paths for mine in own):
         return True
-    return False if any(_within(mine, path) for path in paths for mine in own) else None
-
-
-def _within(path: str, folder: str) -> bool:
-    """Pure: the folder itself, or something below it."""
-    return path == folder or path.startswith(folder.rstrip("/") + "/")
+    return False if any(within(mine, path) for path in paths for mine in own) else None

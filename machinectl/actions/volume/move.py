@@ -14,6 +14,7 @@ from machinectl.actions.volume.names import VolumeName
 from machinectl.errors import AgentFailed, MachinectlError, UsageError
 from machinectl.remote.become import Become
 from machinectl.store.store import Store
+from machinectl_agent.volumes.where import overlap
 
 Progress = Callable[[int], None]
 
@@ -84,16 +85,24 @@ def migrate(
 def _there_already(
     store: Store, source: VolumeName, target: VolumeName, error: MachinectlError, *, become: Become
 ) -> Moved:
-    """Raises `error` where the two trees differ."""
+    """Raises `error` where the two trees differ; and where they are one, which the removal would take away."""
     found = [
         ask_volumes(store, one.machine, {"op": "digest", "name": one.name}, become=become)
         for one in (source, target)
     ]
-    if found[0] != found[1]:
+    if not all(found):
         raise error
-    return Moved(
-        "there already", str(found[0]["sha256"]), int(found[0]["entries"]), int(found[0]["bytes"]), 0.0
-    )
+    how = overlap(found[0]["where"], found[1]["where"])
+    if how:
+        raise MachinectlError(
+            f"{source} and {target} {how}",
+            why="both names lead to one folder; nothing was changed",
+            hint="name another destination",
+        )
+    digest = found[0]["digest"]
+    if digest != found[1]["digest"]:
+        raise error
+    return Moved("there already", str(digest["sha256"]), int(digest["entries"]), int(digest["bytes"]), 0.0)
 
 
 def _copy(
@@ -109,9 +118,11 @@ def _copy(
     progress: Progress | None,
 ) -> Moved:
     first = MachineEnd(
-        source.machine, KIND, {"name": source.name, "machine": source.machine, "compress": "none", **sending}
+        source.machine,
+        KIND,
+        {"name": source.name, "machine": source.machine, "compress": "none", "apart": True, **sending},
     )
-    second = MachineEnd(target.machine, KIND, {"name": target.name, **receiving})
+    second = MachineEnd(target.machine, KIND, {"name": target.name, "apart": True, **receiving})
     done = carry(store, first, second, become=become, report=report, progress=progress, direct=direct)
     return Moved(
         done.way,
