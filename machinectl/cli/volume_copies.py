@@ -114,4 +114,8 @@ def _consistency(args: argparse.Namespace) -> Consistency:
 
 
 def _options(args: argparse.Namespace) -> dict[str, Any]:
-    return {"replace": args.replace, "stop": args.stop, "plain": args.plain}
+    if args.plain and args.with_options:
+        raise UsageError("--plain and --with-options are two ways", hint="name one of them")
+    return {
+        "replace": args.replace, "stop": args.stop, "plain": args.plain, "with_options": args.with_options,
+    }  # fmt: skip

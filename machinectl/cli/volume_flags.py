@@ -164,6 +164,11 @@ def _add_target(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="a new volume is Docker's plain one, without driver, options and labels",
     )
+    parser.add_argument(
+        "--with-options",
+        action="store_true",
+        help="a new volume has the mount or the driver of its source (only from sources that you trust)",
+    )
 
 
 def _add_way(parser: argparse.ArgumentParser) -> None:

@@ -12,6 +12,8 @@ import time
 import pytest
 
 from machinectl.store.store import Store
+from machinectl_agent.volumes.frame import render_head, render_trailer
+from machinectl_agent.volumes.tree import write_tree
 from tests.lab.network_cluster import import_image, until
 
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(300)]
@@ -269,6 +271,55 @@ def test_source_and_destination_are_the_same_data(shop):
         host.run("umount /srv/seen /srv/part; rm -rf /srv/seen /srv/part /srv/site2")
         with store.machine_lock(twin.name):
             store.remove(twin.name)
+
+
+def test_a_backup_has_no_say_in_what_is_replaced(shop, tmp_path):
+    one, two = shop.hosts
+    for host in shop.hosts.values():
+        host.run("mkdir /srv/site; echo unrelated > /srv/site/a; chmod 751 /usr/local/sbin")
+    bind = ("-o", "type=none", "-o", "o=bind", "-o")
+    shop.volume("create", f"{one}:bound", *bind, "device=/srv/site", "--label", "team=blue")
+    shop.volume("backup", "--compress", "none", f"{one}:bound", tmp_path / "good.tar")
+    hostile = tmp_path / "hostile.tar"
+    head = {
+        "Name": "v", "Driver": "local", "Options": {"type": "none", "o": "bind", "device": "/usr/local/sbin"},
+        "Labels": {}, "Machine": one, "Time": "now", "Consistent": True, "Containers": [],
+    }  # fmt: skip
+    (tmp_path / "tree").mkdir()
+    with hostile.open("wb") as file:
+        written = render_head(head)
+        file.write(written)
+        digest = write_tree(
+            str(tmp_path / "tree"), file.write, live=False, beat=lambda: None, log=lambda _: None
+        )
+        file.write(render_trailer(digest, written))
+    unchanged = shop.hosts[two].run("stat -c '%i %a' /usr/local/sbin /srv/site").stdout
+
+    said = shop.volume("restore", hostile, f"{two}:vb")
+    assert "volume vb is made as a plain one" in said.stderr
+    shop.volume("rm", f"{two}:vb")
+    for words in ((), ("--replace", "--stop")):
+        said = shop.volume("restore", "--with-options", *words, hostile, f"{two}:vb", check=False)
+        assert (said.returncode, "belongs to the host's system" in said.stderr) == (1, True), said.stderr
+        assert shop.volumes(two) == []
+    # the volume is there already: the user's own doing, and refused all the same
+    shop.volume("create", f"{two}:vb", *bind, "device=/usr/local/../local/sbin")
+    said = shop.volume("restore", "--replace", hostile, f"{two}:vb", check=False)
+    assert (said.returncode, "belongs to the host's system" in said.stderr) == (1, True), said.stderr
+    shop.volume("rm", f"{two}:vb")
+
+    shop.volume("restore", "--replace", tmp_path / "good.tar", f"{two}:new")
+    shown = json.loads(shop.docker(two, "volume inspect new"))[0]
+    assert (shown["Options"] or {}, shown["Labels"]) == ({}, {"team": "blue"})
+    shop.volume("clone", f"{one}:bound", two)
+    assert shop.hosts[two].run("stat -c '%i %a' /usr/local/sbin /srv/site").stdout == unchanged
+    shop.volume("rm", f"{two}:bound")
+    shop.hosts[one].run("echo wanted > /srv/site/b")
+    said = shop.volume("clone", "--with-options", f"{one}:bound", two, check=False)
+    assert (said.returncode, "not empty" in said.stderr, shop.volumes(two)) == (1, True, ["new"])
+    shop.volume("clone", "--with-options", "--replace", f"{one}:bound", two)
+    assert shop.hosts[two].run("cat /srv/site/b").stdout == "wanted\n"
+    assert json.loads(shop.docker(two, "volume inspect bound"))[0]["Options"]["device"] == "/srv/site"
 
 
 def lines(path, folder):

@@ -18,12 +18,13 @@ from machinectl_agent.volumes.place import (
     place_of,
     reachable,
 )
+from machinectl_agent.volumes.staging import harmless, wished
 from machinectl_agent.volumes.users import find_users
 from machinectl_agent.volumes.where import overlap, where
 from machinectl_agent.volumes.wish import differs
 
 
-def test_names():
+def test_names(tmp_path):
     assert parse_volume("node1:db") == VolumeName("node1", "db")
     assert parse_volume("node1:/srv/a b") == VolumeName("node1", "/srv/a b")
     for wrong in (
@@ -41,10 +42,14 @@ def test_names():
     for wrong in ("", "a/b", "/srv//x", "/srv/.", "/proc/1", "../x"):
         with pytest.raises(Problem):
             check_name(wrong)
-    for system in ("/", "/etc", "/var/lib/docker"):
+    for system in ("/", "/etc", "/var/lib/docker", "/usr/local/sbin", "/etc/cron.d", "/lib/systemd/system"):
         with pytest.raises(Problem):
             check_replaceable(system)
-    check_replaceable("/srv/data")
+    (tmp_path / "link").symlink_to("/usr/local/sbin")
+    with pytest.raises(Problem):
+        check_replaceable(str(tmp_path / "link"))
+    for own in ("/srv/data", "/usr/local/share/site", "/etc/nginx", "/opt/app", "/home/me", "/var/lib/mysql"):
+        check_replaceable(own)
 
 
 VOLUMES: list[dict[str, Any]] = [
@@ -122,6 +127,15 @@ def test_what_differs():
     )
     assert differs({"Driver": "local"}, "local", {"o": "x"}, {}) == "no option o"
     assert differs(there, "local", {"type": "tmpfs", "o": "size=1m"}, {"a": "c"}) == "another label a"
+
+
+def test_a_backup_does_not_say_which_folder_is_replaced():
+    labels = {"a": "b", "machinectl.share": "x", "machinectl.share.from": "n"}
+    bound = {"Driver": "local", "Options": {"o": "bind", "device": "/usr/local/sbin"}, "Labels": labels}
+    for head in (bound, {"Driver": "rexray", "Labels": labels}, {**bound, "Options": {"device": "tmpfs"}}):
+        assert wished(harmless(head)) == ("local", {}, {"a": "b"})
+    sized = {"Driver": "local", "Options": {"o": "size=1g"}, "Labels": {"a": "b"}}
+    assert harmless(sized) == sized
 
 
 def at(path, *folders, device="8:1", boot="b"):

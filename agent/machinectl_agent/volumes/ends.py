@@ -17,6 +17,7 @@ from machinectl_agent.volumes.frame import render_head, render_trailer
 from machinectl_agent.volumes.holding import LIVE, PAUSE, STALL, STOP, Hold
 from machinectl_agent.volumes.place import (
     Place,
+    bound_folder,
     check_replaceable,
     find_place,
     is_path,
@@ -46,7 +47,8 @@ def produce(args: Mapping[str, Any], sink: BinaryIO, session: Session) -> Dict[s
 
 
 def consume(args: Mapping[str, Any], source: BinaryIO, session: Session) -> Dict[str, Any]:
-    """args: file, compress; or name, replace, stop, plain, strict (warnings are errors), verify (`tree`: the copy is
+    """args: file, compress; or name, replace, stop, plain, with_options (a volume is made with driver and options of
+    the head's, whatever they lead to), strict (warnings are errors), verify (`tree`: the copy is
     read again), apart (refuse where the source is the same data)."""
     if args.get("file"):
         return _store_file(str(args["file"]), str(args.get("compress", "")), source)
@@ -118,7 +120,7 @@ def _receive(args: Mapping[str, Any], source: BinaryIO, session: Session) -> Dic
         apart = head.pop("Where", None) if args.get("apart") else None
         if place is not None or is_path(name):
             _check_apart(apart, head, name, place.folder if place else name)
-        about = {} if args.get("plain") else head
+        about = _wanted(args, head, place, session)
         staged = staging.Staging(name, about)
         try:
             _check_apart(apart, head, name, staged.folder)
@@ -147,8 +149,8 @@ def check_target(name: str, *, replace: bool, stop: bool) -> Any:
     place = find_place(name)
     if place is None:
         return None
-    if place.volume is None:
-        check_replaceable(name)
+    if place.volume is None or bound_folder(place.volume):
+        check_replaceable(place.folder)
     staging.check_free(place, replace=replace)
     running = [one for one in users_of(place) if one.direct and (one.runs or one.state == "paused")]
     if running and not stop:
@@ -159,6 +161,18 @@ def check_target(name: str, *, replace: bool, stop: bool) -> Any:
             hint="--stop stops them for the moment of the change",
         )
     return place
+
+
+def _wanted(args: Mapping[str, Any], head: Dict[str, Any], place: Any, session: Session) -> Dict[str, Any]:
+    """The head by which a volume is made where there is none."""
+    if args.get("plain") or args.get("with_options"):
+        return {} if args.get("plain") else head
+    if place is None and not is_path(str(args["name"])) and not staging.plain(head):
+        session.log(
+            f"volume {args['name']} is made as a plain one: what it comes from was a mount or of another driver "
+            "(--with-options makes it like that)"
+        )
+    return staging.harmless(head)
 
 
 def _check_apart(source: Any, head: Mapping[str, Any], name: str, folder: str) -> None:

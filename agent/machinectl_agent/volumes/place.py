@@ -17,7 +17,12 @@ NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]*")
 
 SYSTEM = re.compile(
     r"/(bin|boot|dev|etc|home|lib|lib32|lib64|libx32|media|mnt|opt|proc|root|run|sbin|srv|sys|tmp|usr|var"
-    r"|var/(lib|log|run)(/containerd|/docker(/volumes)?)?)?"
+    r"|(bin|boot|dev|lib|lib32|lib64|libx32|proc|sbin|sys)/.*"
+    r"|usr/(local|(local/)?(bin|etc|games|include|lib|lib32|lib64|libexec|libx32|sbin|share|src))"
+    r"|usr/lib/.*"
+    r"|etc/(cron\.[a-z]+|init\.d|ld\.so\.conf\.d|pam\.d|profile\.d|security|ssh|ssl|sudoers\.d|systemd(/.*)?|udev)"
+    r"|root/\.ssh|var/(cache|spool|spool/cron(/.*)?)"
+    r"|var/(lib|log|run)(/containerd|/docker(/volumes)?|/machinectl)?)?"
 )
 """Folders of the host's own, of which no one is ever replaced or removed as a whole."""
 
@@ -92,7 +97,7 @@ def place_of(volume: Mapping[str, Any]) -> Place:
     mountpoint = str(volume.get("Mountpoint") or "")
     bound = bound_folder(volume)
     if bound:
-        return Place(str(volume["Name"]), bound, volume)
+        return Place(str(volume["Name"]), os.path.realpath(bound), volume)
     options = volume.get("Options") or {}
     unreachable = not Path(mountpoint).is_dir() or (options.get("device") and not Path(mountpoint).is_mount())
     return Place(str(volume["Name"]), "" if unreachable else mountpoint, volume)
@@ -127,8 +132,8 @@ def reachable(place: Place) -> str:
 
 
 def check_replaceable(name: str) -> None:
-    """Raises `Problem` `volume-system` for a folder that a host can't do without."""
-    if SYSTEM.fullmatch(name):
+    """Raises `Problem` `volume-system` for a folder that a host can't do without, whatever leads to it."""
+    if SYSTEM.fullmatch(name) or SYSTEM.fullmatch(os.path.realpath(name)):
         raise Problem(
             "volume-system", f"{name} belongs to the host's system", hint="name a folder of your own"
         )

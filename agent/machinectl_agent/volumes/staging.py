@@ -16,9 +16,17 @@ from pathlib import Path
 from typing import Any, Callable, Dict, Mapping, Optional, TextIO
 
 from machinectl_agent.problems import Problem
+from machinectl_agent.shares.naming import LABEL as SHARE
 from machinectl_agent.volumes import docker, record
 from machinectl_agent.volumes.exchange import exchange, sync_folder
-from machinectl_agent.volumes.place import Place, bound_folder, find_place, is_path, reachable
+from machinectl_agent.volumes.place import (
+    Place,
+    bound_folder,
+    check_replaceable,
+    find_place,
+    is_path,
+    reachable,
+)
 from machinectl_agent.volumes.tree import is_empty
 
 LOCKS = Path("/run/machinectl/staging")
@@ -87,6 +95,7 @@ class Staging:
             if place is None:
                 place = self._make()
         self._target = reachable(place) if place else self._name
+        check_replaceable(self._target)
         self._inside = Path(self._target).is_mount()
         parent = Path(self._target) if self._inside else Path(self._target).parent
         if not parent.is_dir():
@@ -126,6 +135,15 @@ def wished(document: Mapping[str, Any]) -> tuple[str, Dict[str, str], Dict[str, 
         dict(document.get("Options") or {}),
         dict(document.get("Labels") or {}),
     )
+
+
+def harmless(head: Mapping[str, Any]) -> Dict[str, Any]:
+    """Pure: the head of a backup whose volume is some folder of a host's, a mount, or a driver's, without that: who
+    wrote the file has no say in what of this machine is replaced. Labels stay, but for those of a share."""
+    if plain(head):
+        return dict(head)
+    labels = {key: value for key, value in wished(head)[2].items() if not key.startswith(SHARE)}
+    return {**head, "Driver": "local", "Options": {}, "Labels": labels}
 
 
 def sweep(say: Callable[[str], None]) -> None:

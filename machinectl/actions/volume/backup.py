@@ -116,7 +116,7 @@ def restore(
     report: Report,
     progress: Progress | None = None,
 ) -> Carried:
-    """`options`: replace, stop, plain, as the agent's end has them."""
+    """`options`: replace, stop, plain, with_options, as the agent's end has them."""
     destination = MachineEnd(volume.machine, KIND, {"name": volume.name, **options})
     if ":" in file.partition("/")[0]:
         machine, _, path = file.partition(":")

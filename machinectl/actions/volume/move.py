@@ -44,7 +44,7 @@ def clone(
     report: Report,
     progress: Progress | None = None,
 ) -> Moved:
-    """`options`: replace, stop, plain, verify, as the agent's end has them."""
+    """`options`: replace, stop, plain, with_options, verify, as the agent's end has them."""
     _check(source, target)
     return _copy(
         store, source, target, {**consistency.to_args()}, options,
