@@ -322,6 +322,37 @@ def test_a_backup_has_no_say_in_what_is_replaced(shop, tmp_path):
     assert json.loads(shop.docker(two, "volume inspect bound"))[0]["Options"]["device"] == "/srv/site"
 
 
+def test_a_mount_inside_is_not_emptied(shop, tmp_path):
+    """Of another file system, and of the same one."""
+    one, two = shop.hosts
+    host = shop.hosts[one]
+    shop.volume("create", f"{one}:db")
+    shop.volume("backup", f"{one}:db", tmp_path / "db")
+    host.run(f"mkdir -p '/srv/site/my media' /srv/media {data('db')}/media; echo keep > /srv/media/a")
+    for kind in ("tmpfs", "bind"):
+        mount = "mount -t tmpfs tmpfs" if kind == "tmpfs" else "mount --bind /srv/media"
+        for place, inside in (("/srv/site", "/srv/site/my media"), ("db", f"{data('db')}/media")):
+            host.run(f"{mount} '{inside}'; echo keep > '{inside}/a'")
+            try:
+                for words in (
+                    ("restore", "--replace", tmp_path / "db", f"{one}:{place}"),
+                    ("rm", "--yes", f"{one}:{place}"),
+                    ("migrate", "--replace", f"{one}:{place}", f"{two}:moved"),
+                ):
+                    said = shop.volume(*words, check=False)
+                    assert said.returncode == 1
+                    assert (
+                        f"{inside} is a mount inside {data('db') if place == 'db' else place}" in said.stderr
+                    )
+                assert shop.volumes(two) == []
+                assert host.run(f"cat '{inside}/a'").stdout == "keep\n"
+            finally:
+                host.run(f"umount '{inside}'")
+    shop.volume("restore", "--replace", tmp_path / "db", f"{one}:/srv/site")
+    assert host.run("ls -A /srv/site; cat /srv/media/a").stdout == "keep\n"
+    host.run("rm -r /srv/media")
+
+
 def lines(path, folder):
     """How many numbers `a` and `z` have in a backup."""
     folder.mkdir()

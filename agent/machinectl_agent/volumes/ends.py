@@ -15,6 +15,7 @@ from machinectl_agent.volumes.compress import GZIP, NONE, ZSTD, Squeezer, has_zs
 from machinectl_agent.volumes.exchange import sync_folder
 from machinectl_agent.volumes.frame import render_head, render_trailer
 from machinectl_agent.volumes.holding import LIVE, PAUSE, STALL, STOP, Hold
+from machinectl_agent.volumes.mounts import check_no_mounts
 from machinectl_agent.volumes.place import (
     Place,
     bound_folder,
@@ -61,9 +62,9 @@ def _send(args: Mapping[str, Any], sink: BinaryIO, session: Session) -> Dict[str
     place = need_place(str(args["name"]))
     folder = reachable(place)
     if args.get("unused"):
-        from machinectl_agent.volumes.ops import check_unused  # noqa: PLC0415 - only for a migrate
+        from machinectl_agent.volumes.ops import check_removable  # noqa: PLC0415 - only for a migrate
 
-        check_unused(place)
+        check_removable(place)
     action = str(args.get("action", PAUSE))
     kind = _choose(str(args.get("compress", "")), bool(args.get("reader_has_zstd")), session)
     squeezer = Squeezer(kind, sink)
@@ -151,6 +152,7 @@ def check_target(name: str, *, replace: bool, stop: bool) -> Any:
         return None
     if place.volume is None or bound_folder(place.volume):
         check_replaceable(place.folder)
+    check_no_mounts(place.folder)
     staging.check_free(place, replace=replace)
     running = [one for one in users_of(place) if one.direct and (one.runs or one.state == "paused")]
     if running and not stop:

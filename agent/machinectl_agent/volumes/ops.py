@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Callable, Dict, List, Mapping
 
@@ -10,6 +9,7 @@ from machinectl_agent.host import Host
 from machinectl_agent.problems import Problem
 from machinectl_agent.volumes import docker, undo
 from machinectl_agent.volumes.compress import has_zstd
+from machinectl_agent.volumes.mounts import check_no_mounts, remove_tree
 from machinectl_agent.volumes.place import (
     Place,
     bound_folder,
@@ -125,19 +125,20 @@ def _remove(_session: Session, args: Mapping[str, Any]) -> Dict[str, Any]:
     place = find_place(name) if args.get("force") else need_place(name)
     if place is None:
         return {"removed": False}
-    check_unused(place)
+    check_removable(place)
     remove_place(place)
     return {"removed": True}
 
 
 def remove_place(place: Place) -> None:
-    """Docker itself refuses a volume that a container got in the meantime."""
+    """Docker itself refuses a volume that a container got in the meantime, but goes through what is mounted in it."""
+    check_no_mounts(place.mountpoint)
     if place.volume is not None:
         docker.remove_volume(place.name)
     elif Path(place.folder).is_mount():
         raise Problem("volume-mount", f"{place.name} is a mount of its own", hint="empty it by hand")
     else:
-        shutil.rmtree(place.folder)
+        remove_tree(place.folder)
 
 
 def _digest(_session: Session, args: Mapping[str, Any]) -> Dict[str, Any]:
@@ -158,6 +159,12 @@ def _pack(session: Session, args: Mapping[str, Any]) -> Dict[str, Any]:
 def _programs(_session: Session, _args: Mapping[str, Any]) -> Dict[str, Any]:
     """What a restore may want."""
     return {"zstd": has_zstd()}
+
+
+def check_removable(place: Place) -> None:
+    """Raises `Problem`. For a migrate before anything is copied, too."""
+    check_unused(place)
+    check_no_mounts(place.mountpoint)
 
 
 def check_unused(place: Place) -> None:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 import secrets
-import shutil
 import stat
 from contextlib import suppress
 from pathlib import Path
@@ -19,6 +18,7 @@ from machinectl_agent.problems import Problem
 from machinectl_agent.shares.naming import LABEL as SHARE
 from machinectl_agent.volumes import docker, record
 from machinectl_agent.volumes.exchange import exchange, sync_folder
+from machinectl_agent.volumes.mounts import check_no_mounts, remove_tree
 from machinectl_agent.volumes.place import (
     Place,
     bound_folder,
@@ -71,9 +71,10 @@ class Staging:
     def discard(self) -> None:
         if self._volume:
             with suppress(Problem):  # the next run finds it
-                docker.remove_volume(self._volume, force=True)
+                _remove_volume(self._volume)
         if self._hidden:
-            shutil.rmtree(self._hidden, ignore_errors=True)
+            with suppress(Problem):
+                remove_tree(self._hidden)
         if self._made:
             with suppress(Problem):
                 docker.remove_volume(self._name)
@@ -96,6 +97,7 @@ class Staging:
                 place = self._make()
         self._target = reachable(place) if place else self._name
         check_replaceable(self._target)
+        check_no_mounts(self._target)
         self._inside = Path(self._target).is_mount()
         parent = Path(self._target) if self._inside else Path(self._target).parent
         if not parent.is_dir():
@@ -152,13 +154,21 @@ def sweep(say: Callable[[str], None]) -> None:
         name = str(one["Name"])
         if name.startswith(MARK) and LABEL in (one.get("Labels") or {}) and _is_free(name[len(MARK) :]):
             say(f"removing volume {name}, which a broken restore of {one['Labels'][LABEL]} has left")
-            docker.remove_volume(name, force=True)
+            with suppress(Problem):
+                _remove_volume(name)
+
+
+def _remove_volume(name: str) -> None:
+    """Docker goes through what is mounted in it."""
+    check_no_mounts(str((docker.volume(name) or {}).get("Mountpoint") or ""))
+    docker.remove_volume(name, force=True)
 
 
 def sweep_folder(parent: Path) -> None:
     for one in parent.glob(f"{_HIDDEN}*"):
         if _is_free(one.name[len(_HIDDEN) :]):
-            shutil.rmtree(one, ignore_errors=True)
+            with suppress(Problem):
+                remove_tree(str(one))
 
 
 def _is_free(token: str) -> bool:
@@ -188,7 +198,7 @@ def _move_up(staged: Path, target: Path, before: str) -> None:
             os.setxattr(target, name, os.getxattr(staged, name))
     os.utime(target, ns=(about.st_atime_ns, about.st_mtime_ns))
     sync_folder(str(target))
-    shutil.rmtree(aside)
+    remove_tree(str(aside))
 
 
 def check_free(place: Optional[Place], *, replace: bool) -> None:
