@@ -353,6 +353,29 @@ def test_a_mount_inside_is_not_emptied(shop, tmp_path):
     host.run("rm -r /srv/media")
 
 
+def test_containers_that_mount_over_a_link(shop, tmp_path):
+    one = next(iter(shop.hosts))
+    shop.hosts[one].run("mkdir /srv/site; ln -s site /srv/link")
+    shop.volume("create", f"{one}:vb", "-o", "type=none", "-o", "o=bind", "-o", "device=/srv/link")
+    shop.docker(one, "run -d --name linked -v /srv/link:/data busybox sleep infinity")
+    shop.docker(one, "run -d --name bound -v vb:/data busybox sleep infinity")
+    try:
+        for place in ("/srv/site", "vb"):
+            said = shop.volume("backup", f"{one}:{place}", tmp_path / "site")
+            assert f"{one}: paused linked, bound\n" in said.stderr
+            said = shop.volume("restore", "--replace", tmp_path / "site", f"{one}:{place}", check=False)
+            assert f"{place} is in use by bound, linked" in said.stderr
+        assert "is in use" in shop.volume("rm", "--yes", f"{one}:/srv/site", check=False).stderr
+        # the folder that the link leads to is replaced, not the link
+        shop.docker(one, "rm -f linked bound")
+        shop.volume("restore", "--replace", tmp_path / "site", f"{one}:vb")
+        assert shop.hosts[one].run("readlink /srv/link; ls -A /srv").stdout.split() == [
+            "site", "backups", "link", "site"
+        ]  # fmt: skip
+    finally:
+        shop.hosts[one].run("rm /srv/link")
+
+
 def lines(path, folder):
     """How many numbers `a` and `z` have in a backup."""
     folder.mkdir()

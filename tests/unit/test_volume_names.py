@@ -114,6 +114,23 @@ def test_who_has_a_folder():
         reachable(place_of(VOLUMES[0]))
 
 
+def test_who_has_a_folder_over_a_link(tmp_path):
+    (tmp_path / "data" / "sub").mkdir(parents=True)
+    (tmp_path / "link").symlink_to("data")
+    linked = {**VOLUMES[1], "Options": {"o": "bind", "device": f"{tmp_path}/link/"}}
+    users = find_users(
+        Place(f"{tmp_path}/data", f"{tmp_path}/data"),
+        [
+            container("a", bind(f"{tmp_path}/link")),
+            container("b", bind(f"{tmp_path}/link/sub")),
+            container("c", volume("bound")),
+            container("d", bind(f"{tmp_path}/linked")),
+        ],
+        [linked],
+    )
+    assert [(one.name, one.direct) for one in users] == [("a", True), ("b", True), ("c", True)]
+
+
 def test_what_differs():
     there = {
         "Driver": "local",

@@ -23,7 +23,7 @@ from machinectl_agent.volumes.place import (
 )
 from machinectl_agent.volumes.staging import MARK
 from machinectl_agent.volumes.tree import digest_tree
-from machinectl_agent.volumes.users import User, find_users, users_of
+from machinectl_agent.volumes.users import RealPaths, User, find_users, users_of
 from machinectl_agent.volumes.where import where
 from machinectl_agent.volumes.wish import differs
 
@@ -44,10 +44,10 @@ def volumes(session: Session, args: Mapping[str, Any]) -> Dict[str, Any]:
 
 def _list(_session: Session, args: Mapping[str, Any]) -> Dict[str, Any]:
     """args: size (ask for it, too) → volumes."""
-    found, containers = docker.volumes(), docker.containers()
+    found, containers, real = docker.volumes(), docker.containers(), RealPaths()
     return {
         "volumes": [
-            _shown(one, find_users(place_of(one), containers, found), size=bool(args.get("size")))
+            _shown(one, find_users(place_of(one), containers, found, real), size=bool(args.get("size")))
             for one in found
             if not str(one["Name"]).startswith(MARK)
         ]

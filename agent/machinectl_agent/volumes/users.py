@@ -1,9 +1,10 @@
-"""The containers that have a volume or a folder, by what Docker says of their mounts. Pure but for `users_of`."""
+"""The containers that have a volume or a folder, by what Docker says of their mounts and where links lead."""
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
-from typing import Any, Dict, List, Mapping, Sequence, Tuple
+from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
 
 from machinectl_agent.volumes import docker
 from machinectl_agent.volumes.mounts import within
@@ -40,17 +41,32 @@ def users_of(place: Place) -> List[User]:
     return find_users(place, docker.containers(), docker.volumes())
 
 
+class RealPaths(Dict[str, str]):
+    """Where the links in a path lead, looked up once: Docker says of a mount what somebody wrote."""
+
+    def __missing__(self, path: str) -> str:
+        found = self[path] = os.path.realpath(path) if path else ""
+        return found
+
+
 def find_users(
-    place: Place, containers: Sequence[Mapping[str, Any]], volumes: Sequence[Mapping[str, Any]]
+    place: Place,
+    containers: Sequence[Mapping[str, Any]],
+    volumes: Sequence[Mapping[str, Any]],
+    real: Optional[RealPaths] = None,
 ) -> List[User]:
-    """One for each container, by name; where it has several mounts of it, they are taken together."""
-    own = {path for path in (place.folder, place.mountpoint) if path}
-    sources = {str(one["Name"]): (str(one.get("Mountpoint") or ""), bound_folder(one)) for one in volumes}
+    """One for each container, by name; where it has several mounts of it, they are taken together. `real`: for many
+    places at once."""
+    real = RealPaths() if real is None else real
+    own = {real[path] for path in (place.folder, place.mountpoint) if path}
+    sources = {
+        str(one["Name"]): (real[str(one.get("Mountpoint") or "")], real[bound_folder(one)]) for one in volumes
+    }
     found = []
     for one in containers:
         touching = []
         for mount in one.get("Mounts") or ():
-            direct = _touches(mount, place, own, sources)
+            direct = _touches(mount, place, own, sources, real)
             if direct is not None:
                 touching.append((mount, direct))
         if touching:
@@ -74,7 +90,11 @@ def container_name(container: Mapping[str, Any]) -> str:
 
 
 def _touches(
-    mount: Mapping[str, Any], place: Place, own: set[str], sources: Mapping[str, Tuple[str, str]]
+    mount: Mapping[str, Any],
+    place: Place,
+    own: set[str],
+    sources: Mapping[str, Tuple[str, str]],
+    real: RealPaths,
 ) -> Any:
     """True or False for `User.direct`, None where the mount is of something else."""
     if mount.get("Type") == "volume":
@@ -83,7 +103,7 @@ def _touches(
             return True
         paths = [path for path in sources.get(name, ()) if path]
     elif mount.get("Type") == "bind":
-        paths = [str(mount.get("Source", ""))]
+        paths = [real[str(mount.get("Source", ""))]]
     else:
         return None
     if any(within(path, mine) for path in paths for mine in own):
