@@ -457,6 +457,13 @@ def test_a_damaged_backup_changes_nothing(shop, tmp_path):
     assert shop.listing(two, data("db")) == before
     shop.volume("restore", "--replace", "--stop", good, f"{two}:db")
     assert shop.docker(two, "exec user ls /data") == "new"
+    # one that its user has paused is stopped by nobody: it would go on without its files
+    shop.docker(two, "pause user")
+    refused = shop.volume("restore", "--replace", "--stop", good, f"{two}:db", check=False)
+    assert "paused containers have it: user" in refused.stderr
+    assert "docker unpause user" in refused.stderr
+    assert shop.state(two, "user") == "paused"
+    shop.docker(two, "unpause user")
     assert json.loads(shop.docker(two, "volume inspect db"))[0]["Labels"] == {"mine": "yes"}
 
 

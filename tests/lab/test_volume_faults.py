@@ -17,6 +17,27 @@ AGENT = "^[^ ]*python[^ ]* -I /opt/machinectl/agent/[0-9a-f]*"
 """How a command of the agent's looks to pgrep."""
 
 
+KEEPER = r"""
+import glob, json, os, socket, subprocess
+agent = max(glob.glob("/opt/machinectl/agent/*"), key=os.path.getmtime)
+keeper = subprocess.Popen(["python3", "-I", agent, "hold"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0)
+keeper.stdin.write(json.dumps({"place": "db", "action": "pause", "stall": 60}).encode() + b"\n")
+print(keeper.stdout.readline())
+os.rename("/run/docker.sock", "/run/docker.away")
+deaf = socket.socket(socket.AF_UNIX)
+try:
+    deaf.bind("/run/docker.sock")
+    deaf.listen()
+    keeper.stdin.write(b"r")
+    deaf.accept()[0].close()
+finally:
+    os.rename("/run/docker.away", "/run/docker.sock")
+deaf.close()
+print(keeper.stdout.read(), keeper.wait())
+"""
+"""Holds a container, and hears nothing of dockerd when it is to say whether all is as it was."""
+
+
 @pytest.fixture
 def store_of(shop: Shop):  # noqa: F811
     """A volume of 100 MB beside a database that writes all the time."""
@@ -104,6 +125,19 @@ def test_the_next_run_lets_containers_go_on(shop, store_of):  # noqa: F811
         assert shop.state(store_of, "writer") == "paused"
         shop.volume("ls", store_of)
         assert runs(shop, store_of)
+    finally:
+        host.run("systemctl start machinectl-agent")
+
+
+def test_dockerd_does_not_answer_at_the_end(shop, store_of):  # noqa: F811
+    """The keeper itself lets the containers go on; the daemon, which would do it later, is away."""
+    host = shop.hosts[store_of]
+    host.run("systemctl stop machinectl-agent")
+    try:
+        shop.volume("ls", store_of)
+        said = host.run("python3 -", stdin=KEEPER)
+        assert '"held"' in said.stdout
+        assert runs(shop, store_of), said.stdout
     finally:
         host.run("systemctl start machinectl-agent")
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Dict, List, Mapping
 
 from machinectl_agent.host import Host
 from machinectl_agent.problems import Problem
-from machinectl_agent.volumes import staging, undo
+from machinectl_agent.volumes import record, staging, undo
 from machinectl_agent.volumes.compress import GZIP, NONE, ZSTD, Squeezer, has_zstd, zstd_missing
 from machinectl_agent.volumes.exchange import sync_folder
 from machinectl_agent.volumes.frame import render_head, render_trailer
@@ -29,7 +29,7 @@ from machinectl_agent.volumes.receive import unpack
 from machinectl_agent.volumes.settling import Settling
 from machinectl_agent.volumes.stored import store_stream
 from machinectl_agent.volumes.tree import check_tar, digest_tree, write_tree
-from machinectl_agent.volumes.users import users_of
+from machinectl_agent.volumes.users import check_not_paused, users_of
 from machinectl_agent.volumes.where import overlap, where
 
 if TYPE_CHECKING:
@@ -154,7 +154,12 @@ def check_target(name: str, *, replace: bool, stop: bool) -> Any:
         check_replaceable(place.folder)
     check_no_mounts(place.folder)
     staging.check_free(place, replace=replace)
-    running = [one for one in users_of(place) if one.direct and (one.runs or one.state == "paused")]
+    users = users_of(place)
+    if stop:
+        # those that another copy has paused go on before ours is the turn
+        held = record.held()
+        check_not_paused([one for one in users if one.id not in held])
+    running = [one for one in users if one.direct and (one.runs or one.state == "paused")]
     if running and not stop:
         raise Problem(
             "volume-in-use",

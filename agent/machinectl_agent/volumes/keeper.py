@@ -31,7 +31,7 @@ from machinectl_agent.volumes import docker, record
 from machinectl_agent.volumes.place import need_place
 from machinectl_agent.volumes.record import FOLDER, PAUSED, STOPPED, Record
 from machinectl_agent.volumes.undo import forget, tell_journal, undo
-from machinectl_agent.volumes.users import User, users_of
+from machinectl_agent.volumes.users import User, check_not_paused, users_of
 
 PAUSE_DEADLINE = 60.0
 STOP_GRACE = 10
@@ -77,10 +77,11 @@ class Keeper:
             self._release()
             raise
         say({"event": "held", "action": self._action, "containers": [one.name for one in self._held]})
-        trouble = self._watch()
-        if not trouble:
-            trouble = self._intact()
-        troubles = self._release()
+        try:
+            trouble = self._watch() or self._intact()
+        finally:
+            # also where dockerd does not answer: it is asked until it does
+            troubles = self._release()
         say({"event": "released", "trouble": trouble, "troubles": troubles})
         return 0
 
@@ -101,7 +102,10 @@ class Keeper:
             self._stack.callback(path.unlink, missing_ok=True)  # while it is still locked
 
     def _hold(self) -> None:
-        documents = self._in_order([one for one in self._touched() if one.runs])
+        touched = self._touched()
+        if self._everyone:
+            check_not_paused(touched)  # no copy has paused them: we have all the locks
+        documents = self._in_order([one for one in touched if one.runs])
         self._held = [user for user, _ in documents]
         if not self._held:
             return

@@ -12,7 +12,7 @@ import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import List, Optional, TextIO, Tuple
+from typing import List, Optional, Set, TextIO, Tuple
 
 FOLDER = "/var/lib/machinectl/holds"
 
@@ -69,6 +69,12 @@ def lock(path: Path, *, wait: bool = False) -> Optional[TextIO]:
         if path.exists() and os.fstat(stream.fileno()).st_ino == path.stat().st_ino:
             return stream
         stream.close()
+
+
+def held(folder: str = FOLDER) -> Set[str]:
+    """Ids of all containers that copies have paused or stopped now."""
+    found = [read(path) for path in left_behind(folder)]
+    return {identity for one in found if one for identity, _ in one.containers}
 
 
 def left_behind(folder: str = FOLDER) -> List[Path]:

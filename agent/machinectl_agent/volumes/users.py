@@ -6,6 +6,7 @@ import os
 from dataclasses import dataclass
 from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
 
+from machinectl_agent.problems import Problem
 from machinectl_agent.volumes import docker
 from machinectl_agent.volumes.mounts import within
 from machinectl_agent.volumes.place import Place, bound_folder
@@ -81,6 +82,19 @@ def find_users(
                 )
             )
     return sorted(found, key=lambda user: user.name)
+
+
+def check_not_paused(users: Sequence[User]) -> None:
+    """Raises `Problem`: a paused container would go on with files that are no longer there; and dockerd stops none
+    without letting it go on."""
+    paused = [one.name for one in users if one.direct and one.state == "paused"]
+    if paused:
+        raise Problem(
+            "volume-paused",
+            f"paused containers have it: {', '.join(paused)}",
+            why="when they go on they would miss their files",
+            hint=f"`docker unpause {paused[0]}` first, or `docker stop` it",
+        )
 
 
 def container_name(container: Mapping[str, Any]) -> str:
