@@ -73,6 +73,29 @@ def test_two_machines_have_one_volume(pair):
     assert pair.hosts[1].run("systemctl show -P MainPID machinectl-mount-data").stdout == before
 
 
+def test_what_is_shared_is_neither_replaced_nor_removed(pair, tmp_path):
+    root = "/var/lib/docker/volumes"
+    for place in ("share1:data", "share2:data"):
+        said = pair.run("volume", "backup", place, tmp_path / "data")
+        assert "warning: other machines may write to data while it is copied" in said.stderr
+    said = pair.run("volume", "clone", "share1:data", "share1:copy")
+    assert "warning: other machines may write to data" in said.stderr
+    pair.run("volume", "rm", "share1:copy")
+    for words in (
+        ("rm", "share1:data"),
+        ("migrate", "share1:data", "share2:other"),
+        ("restore", "--replace", tmp_path / "data", "share1:data"),
+        ("rm", "--yes", f"share1:{root}/data/_data/d"),
+        ("rm", "--yes", f"share1:{root}/data"),
+    ):
+        refused = pair.run("volume", *words, check=False)
+        assert refused.returncode == 1
+        assert "is shared with other machines" in refused.stderr, (words, refused.stderr)
+        assert "machinectl volume unshare" in refused.stderr
+    assert shell(pair, "share2", "cat /data/d/b") == "two"
+    assert pair.docker("share2", "volume", "ls", "-q") == "data"
+
+
 def test_the_key_opens_this_share_and_nothing_else(pair, tmp_path):
     first, second = pair.hosts
     port = json.loads(first.run("cat /etc/machinectl-shares/data/share.json").stdout)["port"]

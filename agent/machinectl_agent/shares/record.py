@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, field
-from typing import Any, Dict, Mapping, Optional
+from typing import Any, Dict, List, Mapping, Optional
 
 from machinectl_agent.host import Host
 from machinectl_agent.problems import Problem
-from machinectl_agent.shares.naming import home
+from machinectl_agent.shares.naming import HOME, home
 
 
 @dataclass(frozen=True)
@@ -53,6 +53,12 @@ def read_record(host: Host, name: str) -> Optional[Record]:
             why=str(error),
             hint="remove it, and share again",
         ) from error
+
+
+def read_records(host: Host) -> List[Record]:
+    """All that this machine exports. Raises `Problem`."""
+    found = [read_record(host, name) for name in host.names(HOME)]
+    return [one for one in found if one]
 
 
 def write_record(host: Host, record: Record) -> None:

@@ -27,6 +27,7 @@ from machinectl_agent.volumes.place import (
 )
 from machinectl_agent.volumes.receive import unpack
 from machinectl_agent.volumes.settling import Settling
+from machinectl_agent.volumes.shared import check_unshared, warn_of_shares
 from machinectl_agent.volumes.stored import store_stream
 from machinectl_agent.volumes.tree import check_tar, digest_tree, write_tree
 from machinectl_agent.volumes.users import check_not_paused, users_of
@@ -65,6 +66,8 @@ def _send(args: Mapping[str, Any], sink: BinaryIO, session: Session) -> Dict[str
         from machinectl_agent.volumes.ops import check_removable  # noqa: PLC0415 - only for a migrate
 
         check_removable(place)
+    else:
+        warn_of_shares(place, session.log)
     action = str(args.get("action", PAUSE))
     kind = _choose(str(args.get("compress", "")), bool(args.get("reader_has_zstd")), session)
     squeezer = Squeezer(kind, sink)
@@ -153,6 +156,7 @@ def check_target(name: str, *, replace: bool, stop: bool) -> Any:
     if place.volume is None or bound_folder(place.volume):
         check_replaceable(place.folder)
     check_no_mounts(place.folder)
+    check_unshared(place)
     staging.check_free(place, replace=replace)
     users = users_of(place)
     if stop:

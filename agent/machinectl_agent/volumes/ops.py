@@ -21,6 +21,7 @@ from machinectl_agent.volumes.place import (
     place_of,
     reachable,
 )
+from machinectl_agent.volumes.shared import check_unshared
 from machinectl_agent.volumes.staging import MARK
 from machinectl_agent.volumes.tree import digest_tree
 from machinectl_agent.volumes.users import RealPaths, User, find_users, users_of
@@ -165,6 +166,7 @@ def check_removable(place: Place) -> None:
     """Raises `Problem`. For a migrate before anything is copied, too."""
     check_unused(place)
     check_no_mounts(place.mountpoint)
+    check_unshared(place)
 
 
 def check_unused(place: Place) -> None:

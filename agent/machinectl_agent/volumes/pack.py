@@ -17,6 +17,7 @@ from machinectl_agent.host import Host
 from machinectl_agent.problems import Problem
 from machinectl_agent.volumes.holding import LIVE, PAUSE, STALL, Hold
 from machinectl_agent.volumes.place import need_place, reachable
+from machinectl_agent.volumes.shared import warn_of_shares
 from machinectl_agent.volumes.tree import check_tar, write_tree
 
 if TYPE_CHECKING:
@@ -34,6 +35,7 @@ def pack(session: Session, args: Mapping[str, Any]) -> Dict[str, Any]:
     check_tar(Host())
     place = need_place(str(args["name"]))
     folder = reachable(place)
+    warn_of_shares(place, session.log)
     path = str(args["path"])
     labels = {
         "machinectl.volume": place.name,
