@@ -7,6 +7,10 @@ import subprocess
 
 import pytest
 
+from machinectl.actions.volume.ask import ask_volumes
+from machinectl.errors import MachinectlError
+from machinectl.remote.become import Become
+from machinectl.store.store import Store
 from tests.lab.network_cluster import until
 from tests.lab.test_network_faults import host_link
 from tests.lab.test_volume import Shop, clean, data, lines, shop  # noqa: F401 - fixtures
@@ -174,6 +178,66 @@ def test_a_container_that_comes_meanwhile_is_noticed(shop, store_of):  # noqa: F
     status, err = ends(process)
     assert (status, "container late was started while the copy was made" in err) == (1, True), err
     assert runs(shop, store_of)
+
+
+def test_a_container_that_came_and_went_is_noticed(shop, store_of):  # noqa: F811
+    """dockerd tells of named volumes even when the container is gone; it may have written where tar does not see it."""
+    one = store_of
+    shop.hosts[one].run("mkdir -p /srv/site; head -c 100000000 /dev/urandom > /srv/site/m")
+    shop.volume("create", f"{one}:bound", "-o", "type=none", "-o", "o=bind", "-o", "device=/srv/site")
+    process = stuck(shop, one)
+    shop.docker(one, "run --rm --name reads -v db:/data:ro busybox true")
+    shop.docker(one, "run --rm --name other -v another:/data busybox true")
+    process.stdout.read()
+    assert ends(process)[0] == 0
+    for name, volume in (("job", "db"), ("job", data("db"))):
+        process = stuck(shop, one)
+        rm = "--rm" if volume == "db" else ""
+        shop.docker(one, f"run {rm} --name {name} -v {volume}:/data busybox true")
+        process.stdout.read()
+        status, err = ends(process)
+        assert (status, f"container {name} was started while the copy was made" in err) == (1, True), err
+        until(lambda: runs(shop, one))
+    # nobody has it when the copy begins; by another volume that is the same folder; more happens than dockerd keeps
+    process = shop.controller.start(
+        "volume", "backup", "--compress", "none", f"{one}:/srv/site", "-", errors="replace"
+    )
+    until(lambda: holders(shop, one, "carry"))
+    process.stdout.read(1)
+    shop.docker(one, "run --rm --name job2 -v bound:/data busybox true")
+    shop.hosts[one].run(
+        "for i in $(seq 150); do docker volume create x$i; docker volume rm x$i; done >/dev/null"
+    )
+    process.stdout.read()
+    status, err = ends(process)
+    assert (status, "container job2 was started while the copy was made" in err) == (1, True), err
+
+
+def test_a_job_between_the_copy_and_the_removal(shop, store_of):  # noqa: F811
+    """The source of a migrate stays: it is removed by what the agent said when it was read."""
+    one = store_of
+    shop.docker(one, "rm -f writer")
+    shop.hosts[one].run("mkdir -p /srv/site; seq 1000 > /srv/site/a")
+    store = Store(shop.controller.store)
+
+    def ask(op, name, **more):
+        return ask_volumes(store, one, {"op": op, "name": name, **more}, become=Become())
+
+    for name, why in (
+        ("db", "container job was started after it was copied"),
+        ("/srv/site", "other contents"),
+    ):
+        shop.docker(one, f"run --rm --name early -v {name}:/data busybox touch /data/early")
+        read = ask("digest", name)
+        shop.docker(one, f"run --rm --name job -v {name}:/data busybox touch /data/late")
+        with pytest.raises(MachinectlError, match="has changed since it was copied, and stays") as told:
+            ask("rm", name, copied=read)
+        assert why in told.value.why
+        read = ask("digest", name)
+        # another volume's job, and more events than dockerd keeps
+        more = "for i in $(seq 150); do docker volume create x$i; docker volume rm x$i; done >/dev/null"
+        shop.hosts[one].run(f"docker run --rm -v other:/data busybox true; {more if name == 'db' else ':'}")
+        assert ask("rm", name, copied=read)["removed"]
 
 
 def test_two_copies_hold_a_container_one_after_the_other(shop, store_of, tmp_path):  # noqa: F811

@@ -77,12 +77,13 @@ def _send(args: Mapping[str, Any], sink: BinaryIO, session: Session) -> Dict[str
             head = render_head({**about, "Where": where(folder)} if args.get("apart") else about)
             squeezer.write(head)
             digest = write_tree(folder, squeezer.write, live=action == LIVE, beat=hold.beat, log=session.log)
+            since = time.time()
             hold.end()
         squeezer.write(render_trailer(digest, head))
         squeezer.close()
     finally:
         squeezer.abandon()
-    return {**digest.to_json(), "compressed": kind, "held": hold.names}
+    return {**digest.to_json(), "compressed": kind, "held": hold.names, "since": since}
 
 
 def _choose(wanted: str, reader_has_zstd: bool, session: Session) -> str:

@@ -7,10 +7,11 @@ import subprocess
 import sys
 import time
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Dict, List, Optional, Type
+from typing import TYPE_CHECKING, Any, Dict, List, Optional, Set, Type
 
 from machinectl_agent.bundle import own_folder
 from machinectl_agent.problems import Problem
+from machinectl_agent.volumes.coming import Watch
 from machinectl_agent.volumes.place import Place
 from machinectl_agent.volumes.users import users_of
 
@@ -40,12 +41,27 @@ class Hold:
         self._keeper: Optional[subprocess.Popen[bytes]] = None
         self._beat = 0.0
         self._began = 0.0
+        self._watch: Optional[Watch] = None
+        self._held: Set[str] = set()
+        self._held_since = 0.0
         self.names: List[str] = []
         """The containers that stand still."""
 
     def __enter__(self) -> Hold:
-        if self._action == LIVE or not users_of(self._place):
+        if self._action == LIVE:
             return self
+        if not self._everyone:
+            self._watch = Watch(self._place)
+        try:
+            self._stand_still()
+        except BaseException:
+            self._unwatch()
+            raise
+        return self
+
+    def _stand_still(self) -> None:
+        if not users_of(self._place):
+            return
         words = [sys.executable, "-I", str(own_folder()), "hold"]
         self._keeper = subprocess.Popen(
             words,
@@ -64,10 +80,10 @@ class Hold:
             self._leave()
             raise
         self._began = time.monotonic()
+        self._held, self._held_since = {str(one) for one in answer["ids"]}, time.time()
         self.names = [str(one) for one in answer["containers"]]
         if self.names:
             self._session.log(f"{answer['action']} {', '.join(self.names)}")
-        return self
 
     def beat(self) -> None:
         """Something was copied. Raises `Problem` where the keeper is gone."""
@@ -78,7 +94,11 @@ class Hold:
 
     def end(self, *, judge: bool = True) -> None:
         """They go on. Raises `Problem` `not-consistent` where somebody may have written, if `judge` is set."""
+        # before they go on, as that is an event, too
+        came = self._watch.trouble(self._held, self._held_since) if self._watch and judge else ""
         if self._keeper is None:
+            if came:
+                raise not_consistent(came)
             if judge:
                 self._check_nobody_came()
             return
@@ -91,8 +111,8 @@ class Hold:
             self._session.log(f"{', '.join(self.names)} {verb} after {seconds:.1f} s")
         for one in answer.get("troubles", ()):
             self._session.log(f"warning: {one}")
-        if answer["trouble"] and judge:
-            raise not_consistent(str(answer["trouble"]))
+        if judge and (came or answer["trouble"]):
+            raise not_consistent(str(answer["trouble"]) or came)
 
     def __exit__(
         self,
@@ -101,6 +121,12 @@ class Hold:
         trace: Optional[TracebackType],
     ) -> None:
         self._leave()
+        self._unwatch()
+
+    def _unwatch(self) -> None:
+        watch, self._watch = self._watch, None
+        if watch:
+            watch.close()
 
     def _check_nobody_came(self) -> None:
         if self._action == LIVE:

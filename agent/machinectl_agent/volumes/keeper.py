@@ -76,7 +76,14 @@ class Keeper:
         except BaseException:
             self._release()
             raise
-        say({"event": "held", "action": self._action, "containers": [one.name for one in self._held]})
+        say(
+            {
+                "event": "held",
+                "action": self._action,
+                "containers": [one.name for one in self._held],
+                "ids": [one.id for one in self._held],
+            }
+        )
         try:
             trouble = self._watch() or self._intact()
         finally:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Callable, Dict, List, Mapping
 
 from machinectl_agent.host import Host
 from machinectl_agent.problems import Problem
 from machinectl_agent.volumes import docker, undo
+from machinectl_agent.volumes.coming import came_since
 from machinectl_agent.volumes.compress import has_zstd
 from machinectl_agent.volumes.mounts import check_no_mounts, remove_tree
 from machinectl_agent.volumes.place import (
@@ -118,8 +120,9 @@ def _create(_session: Session, args: Mapping[str, Any]) -> Dict[str, Any]:
     return {"created": False}
 
 
-def _remove(_session: Session, args: Mapping[str, Any]) -> Dict[str, Any]:
-    """args: name, force (no error where there is none) → removed."""
+def _remove(session: Session, args: Mapping[str, Any]) -> Dict[str, Any]:
+    """args: name, force (no error where there is none), copied (of a migrate: digest, and since when nobody may have
+    written) → removed."""
     name = str(args["name"])
     if is_path(name):
         check_replaceable(name)
@@ -127,8 +130,27 @@ def _remove(_session: Session, args: Mapping[str, Any]) -> Dict[str, Any]:
     if place is None:
         return {"removed": False}
     check_removable(place)
+    if args.get("copied"):
+        _check_unwritten(place, args["copied"], session)
     remove_place(place)
     return {"removed": True}
+
+
+def _check_unwritten(place: Place, copied: Mapping[str, Any], session: Session) -> None:
+    """Raises `Problem` `not-consistent` where the source of a migrate may have changed after it was read."""
+    name, sure = came_since(place, float(copied["since"]))
+    why = f"container {name} was started after it was copied" if name else ""
+    if not why and not sure:
+        session.log(f"reading {place.name} once more before it is removed")
+        if digest_tree(reachable(place)).to_json() != copied["digest"]:
+            why = "it has other contents than the copy"
+    if why:
+        raise Problem(
+            "not-consistent",
+            f"{place.name} has changed since it was copied, and stays",
+            why=why,
+            hint="run it again with --replace",
+        )
 
 
 def remove_place(place: Place) -> None:
@@ -143,12 +165,12 @@ def remove_place(place: Place) -> None:
 
 
 def _digest(_session: Session, args: Mapping[str, Any]) -> Dict[str, Any]:
-    """args: name → digest (the tree's) and where (it is); of nothing an empty result."""
+    """args: name → digest (the tree's), where (it is), since (when it was read); of nothing an empty result."""
     place = find_place(str(args["name"]))
     if place is None:
         return {}
-    folder = reachable(place)
-    return {"digest": digest_tree(folder).to_json(), "where": where(folder)}
+    folder, since = reachable(place), time.time()
+    return {"digest": digest_tree(folder).to_json(), "where": where(folder), "since": since}
 
 
 def _pack(session: Session, args: Mapping[str, Any]) -> Dict[str, Any]:

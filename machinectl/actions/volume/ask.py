@@ -20,14 +20,23 @@ from machinectl_agent import wire
 DEADLINE = 1200.0
 """Seconds: a folder of millions of files is counted or removed."""
 
+READING = 86400.0
+"""Seconds: all of it is read."""
+
 
 def ask_volumes(
-    store: Store, machine: str, args: Mapping[str, Any], *, become: Become, report: Report | None = None
+    store: Store,
+    machine: str,
+    args: Mapping[str, Any],
+    *,
+    become: Become,
+    report: Report | None = None,
+    deadline: float = DEADLINE,
 ) -> dict[str, Any]:
     """The agent's result for `args` (machinectl_agent.volumes.ops). Raises any `MachinectlError`, with the machine's
     name."""
     with _open(store, machine, become) as connection:
-        return _ask(connection, args, report or Report(machine, quiet=True))
+        return _ask(connection, args, report or Report(machine, quiet=True), deadline)
 
 
 class Prepared:
@@ -39,15 +48,21 @@ class Prepared:
         self._become = become
         self._opening = opening
 
-    def remove(self, name: str, report: Report) -> None:
-        """The volume `name`. Where the connection has died of boredom, by another one."""
-        removal = {"op": "rm", "name": name}
+    def remove(self, name: str, copied: Mapping[str, Any], report: Report) -> None:
+        """The volume `name`, if it still is what was copied (as the agent's `rm` has it).
+        Where the connection has died of boredom, by another one."""
+        removal = {"op": "rm", "name": name, "copied": copied}
         try:
-            _ask(self._opening.result(), removal, report)
+            _ask(self._opening.result(), removal, report, READING)
         except ConnectionFailed:
             # it may be gone already, and the answer was lost
             ask_volumes(
-                self._store, self._machine, {**removal, "force": True}, become=self._become, report=report
+                self._store,
+                self._machine,
+                {**removal, "force": True},
+                become=self._become,
+                report=report,
+                deadline=READING,
             )
 
 
@@ -68,6 +83,6 @@ def _open(store: Store, machine: str, become: Become) -> Connection:
     )
 
 
-def _ask(connection: Connection, args: Mapping[str, Any], report: Report) -> dict[str, Any]:
+def _ask(connection: Connection, args: Mapping[str, Any], report: Report, deadline: float) -> dict[str, Any]:
     request = wire.request("volumes", args)
-    return run_agent(connection, build_bundle(), request, on_event=report.event, deadline=DEADLINE)
+    return run_agent(connection, build_bundle(), request, on_event=report.event, deadline=deadline)

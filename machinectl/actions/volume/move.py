@@ -6,9 +6,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from machinectl.actions.carry import MachineEnd, carry
+from machinectl.actions.carry import Carried, MachineEnd, carry
 from machinectl.actions.report import Report
-from machinectl.actions.volume.ask import ask_volumes, prepared
+from machinectl.actions.volume.ask import READING, ask_volumes, prepared
 from machinectl.actions.volume.backup import KIND, Consistency
 from machinectl.actions.volume.names import VolumeName
 from machinectl.errors import AgentFailed, MachinectlError, UsageError
@@ -46,10 +46,11 @@ def clone(
 ) -> Moved:
     """`options`: replace, stop, plain, with_options, verify, as the agent's end has them."""
     _check(source, target)
-    return _copy(
+    done = _copy(
         store, source, target, {**consistency.to_args()}, options,
         direct=direct, become=become, report=report, progress=progress,
     )  # fmt: skip
+    return _moved(done)
 
 
 def migrate(
@@ -69,25 +70,27 @@ def migrate(
     _check(source, target)
     with prepared(store, source.machine, become) as last:
         try:
-            moved = _copy(
+            done = _copy(
                 store, source, target, {**consistency.to_args(), "unused": True}, {**options, "strict": True},
                 direct=direct, become=become, report=report, progress=progress,
             )  # fmt: skip
+            moved, since = _moved(done), float(done.source["since"])
         except AgentFailed as error:
             if error.problem != "volume-not-empty":
                 raise
-            moved = _there_already(store, source, target, error, become=become)
+            moved, since = _there_already(store, source, target, error, become=become)
             report.line(f"{target} has the same contents already: an earlier run was cut off before the end")
-        last.remove(source.name, report)
+        digest = {"sha256": moved.sha256, "entries": moved.entries, "bytes": moved.bytes}
+        last.remove(source.name, {"since": since, "digest": digest}, report)
     return moved
 
 
 def _there_already(
     store: Store, source: VolumeName, target: VolumeName, error: MachinectlError, *, become: Become
-) -> Moved:
+) -> tuple[Moved, float]:
     """Raises `error` where the two trees differ; and where they are one, which the removal would take away."""
     found = [
-        ask_volumes(store, one.machine, {"op": "digest", "name": one.name}, become=become)
+        ask_volumes(store, one.machine, {"op": "digest", "name": one.name}, become=become, deadline=READING)
         for one in (source, target)
     ]
     if not all(found):
@@ -102,7 +105,8 @@ def _there_already(
     digest = found[0]["digest"]
     if digest != found[1]["digest"]:
         raise error
-    return Moved("there already", str(digest["sha256"]), int(digest["entries"]), int(digest["bytes"]), 0.0)
+    moved = Moved("there already", str(digest["sha256"]), int(digest["entries"]), int(digest["bytes"]), 0.0)
+    return moved, float(found[0]["since"])
 
 
 def _copy(
@@ -116,14 +120,17 @@ def _copy(
     become: Become,
     report: Report,
     progress: Progress | None,
-) -> Moved:
+) -> Carried:
     first = MachineEnd(
         source.machine,
         KIND,
         {"name": source.name, "machine": source.machine, "compress": "none", "apart": True, **sending},
     )
     second = MachineEnd(target.machine, KIND, {"name": target.name, "apart": True, **receiving})
-    done = carry(store, first, second, become=become, report=report, progress=progress, direct=direct)
+    return carry(store, first, second, become=become, report=report, progress=progress, direct=direct)
+
+
+def _moved(done: Carried) -> Moved:
     return Moved(
         done.way,
         str(done.destination["sha256"]),
