@@ -241,6 +241,43 @@ def test_a_taken_port_is_one_clear_error_before_anything_changes(shop, one, new_
     assert system.returncode == 1 and "below /etc" in system.stderr
 
 
+def test_a_folder_with_other_peoples_files_stays_theirs(shop, one):
+    server, _ = one
+    host = shop.hosts[server]
+    host.run("mkdir -p /mnt/data/docker/volumes /mnt/data/db && echo rows > /mnt/data/db/table")
+    for place, why in (
+        ("/mnt/data", "/mnt/data/d"),
+        ("/var/lib", "belongs to the host's system"),
+        ("/var/lib/docker", "belongs to the host's system"),
+        ("/var/lib/docker/images", "where Docker has its own data"),
+    ):
+        refused = shop.run("registry", "deploy", "--plain", "--storage", place, server, check=False)
+        assert refused.returncode == 1 and why in refused.stderr, refused.stderr
+    owners = host.run("stat -c %U /mnt/data /mnt/data/* /mnt/data/*/* /var/lib /var/lib/docker").stdout
+    assert set(owners.split()) == {"root"}
+    assert not host.run("ls /etc/machinectl-registry/5000", check=False).stdout
+    # a folder of its own; what others put there later stays through an undeploy
+    place = "/mnt/data/images"
+    deploy = ("registry", "deploy", "--plain", "--storage", place, server)
+    shop.run(*deploy)
+    push(shop, server, "127.0.0.1:5000/box:1")
+    host.run(f"mkdir -p {place}/docker/volumes && touch {place}/notes")
+    shop.run("registry", "undeploy", server)
+    host.run(f"rm -r {place}/docker/volumes {place}/notes && chown -R root: {place}")
+    shop.run(*deploy)
+    assert CALM in shop.run(*deploy).stderr
+    push(shop, server, "127.0.0.1:5000/box:2")
+    host.run(f"mkdir -p {place}/docker/volumes && touch {place}/notes")
+    shop.run("registry", "undeploy", "--purge-storage", server)
+    assert host.run(f"cd {place} && find . | sort").stdout.split() == [
+        ".",
+        "./docker",
+        "./docker/volumes",
+        "./notes",
+    ]
+    host.run("rm -r /mnt/data")
+
+
 def test_a_deploy_killed_after_any_step_is_finished_by_the_next(lab, shop, one):
     server, _ = one
     host = shop.hosts[server]

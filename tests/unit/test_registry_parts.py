@@ -15,7 +15,9 @@ from machinectl.actions.registry.deploy import wanted, with_password
 from machinectl.cli.registry_flags import add_deploy_flags, secret_reader
 from machinectl.errors import UsageError
 from machinectl.store.registries import Registry
-from machinectl_agent.registry import places, probe
+from machinectl_agent.host import Host
+from machinectl_agent.problems import Problem
+from machinectl_agent.registry import places, probe, storage
 from machinectl_agent.registry.listeners import inodes
 from machinectl_agent.registry.spec import RegistrySpec
 from machinectl_agent.registry.unit import Way, mark_in, render_units, via_in
@@ -82,6 +84,70 @@ def test_signs_of_systemd_in_an_url_mean_themselves():
 def test_a_spec_that_can_not_be_is_refused(document):
     with pytest.raises(SpecError):
         RegistrySpec.from_json(document)
+
+
+def folder_of(tmp_path, *names, uid=None):
+    """What is seen of /mnt/data with these names in it; `uid`: of the registry's user."""
+    place = tmp_path / "mnt/data"
+    place.mkdir(parents=True, exist_ok=True)
+    for name in names:
+        (place / name).mkdir(parents=True)
+    return storage.look(Host(str(tmp_path)), "/mnt/data", "" if uid is None else f"{uid}:{uid}")
+
+
+def test_a_folder_with_other_things_in_it_is_nobodys_to_take(tmp_path):
+    storage.check("/mnt/data", folder_of(tmp_path), ())
+    images = folder_of(tmp_path, "docker/registry/v2", "scheduler-state.json", "lost+found")
+    storage.check("/mnt/data", images, ())
+    assert (images.real, images.owned, images.has_images) == ("/mnt/data", False, True)
+    for name, said in (("docker/volumes", "docker/volumes"), ("database", "database")):
+        foreign = folder_of(tmp_path, name)
+        with pytest.raises(Problem) as caught:
+            storage.check("/mnt/data", foreign, ())
+        assert caught.value.why.startswith(f"/mnt/data/{said} is in it")
+        (tmp_path / "mnt/data" / name).rmdir()
+    # one that is the registry's already may have more in it
+    ours = folder_of(tmp_path, "database", uid=(tmp_path / "mnt").stat().st_uid)
+    assert ours.owned
+    storage.check("/mnt/data", ours, ())
+    (tmp_path / "mnt/data/database").rmdir()
+    (tmp_path / "mnt/data/docker/registry/v2").rmdir()
+    (tmp_path / "mnt/data/docker/registry").rmdir()
+    (tmp_path / "mnt/data/docker").rmdir()
+    (tmp_path / "mnt/data/docker").symlink_to("/var/lib/docker")
+    assert folder_of(tmp_path).foreign == "/mnt/data/docker"
+
+
+@pytest.mark.parametrize(
+    ("place", "why"),
+    [
+        ("/var/lib", "/var/lib belongs to the host's system"),
+        ("/var/lib/docker", "/var/lib/docker belongs to the host's system"),
+        ("/etc/images", "it is below /etc"),
+        ("/mnt/data", "/mnt/data/docker, where Docker has its own data, is in it"),
+        ("/mnt/data/docker/images", "/mnt/data/docker, where Docker has its own data, contains it"),
+        ("/srv/images", ""),
+        ("/mnt/data/dockers", ""),
+    ],
+)
+def test_no_images_in_the_systems_folders_nor_with_dockers_data(place, why):
+    # by its own name, and by a link to it
+    for named in (place, "/srv/link"):
+        if not why:
+            storage.check(named, storage.Folder(place), ("/mnt/data/docker",))
+            continue
+        with pytest.raises(Problem) as caught:
+            storage.check(named, storage.Folder(place, owned=True), ("/mnt/data/docker",))
+        assert caught.value.why == why
+
+
+def test_a_purge_takes_what_a_registry_makes(tmp_path):
+    folder_of(tmp_path, "docker/registry/v2", "docker/volumes/db", "database")
+    storage.purge(Host(str(tmp_path)), "/mnt/data")
+    assert sorted(one.name for one in (tmp_path / "mnt/data").rglob("*")) == [
+        "database", "db", "docker", "volumes",
+    ]  # fmt: skip
+    assert not folder_of(tmp_path).has_images
 
 
 def test_who_listens_is_read_from_the_kernels_table():

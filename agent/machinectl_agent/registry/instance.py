@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import posixpath
-import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Callable, List, Mapping, Optional, Tuple
@@ -17,18 +16,15 @@ from machinectl_agent.host import Host
 from machinectl_agent.marked import Running
 from machinectl_agent.phases.base import Context, Step, Work, text_diff
 from machinectl_agent.problems import Problem
-from machinectl_agent.registry import places, serve
+from machinectl_agent.registry import places, serve, storage
 from machinectl_agent.registry.install import MASKED, PACKAGE_UNIT, account, unmask, way
 from machinectl_agent.registry.listeners import Listener, listener
 from machinectl_agent.registry.ready import wait_ready
 from machinectl_agent.registry.spec import RegistrySpec
 from machinectl_agent.registry.unit import Way, mark_in, render_units, running
 
-FORBIDDEN = ("/proc", "/sys", "/dev", "/run", "/tmp", "/var/tmp", "/etc", "/usr", "/boot", "/opt/machinectl")  # noqa: S108 - that they are refused
 PUBLISHERS = ("docker-proxy", "dockerd")
 """They have the port for a container."""
-PLACE = re.compile(r"(/[A-Za-z0-9._+@-]+){2,}")
-CHOWN_DEADLINE = 1800.0
 
 
 @dataclass(frozen=True)
@@ -40,15 +36,14 @@ class Seen:
     enabled: bool
     process: Running
     listener: Optional[Listener]
-    storage_owned: bool
-    """It is there, and the registry's user may write into it."""
+    storage: storage.Folder
+    engine_roots: Tuple[str, ...]
     config: Mapping[str, Any]
     """As it is on the disk."""
     others: Mapping[int, str]
     """Storage of the registries on other ports."""
     way: Way
     masked: bool
-    has_images: bool
 
 
 class InstancePhase:
@@ -73,7 +68,8 @@ class InstancePhase:
             enabled=host.path(f"/etc/systemd/system/multi-user.target.wants/{self._unit}").is_symlink(),
             process=running(host, spec.port),
             listener=None if spec.absent else listener(host, spec.port),
-            storage_owned=_is_owned(host, spec.place),
+            storage=storage.look(host, spec.place, account(host)),
+            engine_roots=() if spec.absent else storage.engine_roots(host),
             config=places.read_config(host, spec.port),
             others={
                 port: places.storage_of(places.read_config(host, port))
@@ -82,7 +78,6 @@ class InstancePhase:
             },
             way=found,
             masked=host.exists(MASKED),
-            has_images=host.exists(f"{spec.place}/docker"),
         )
 
     def plan(self, seen: Seen, context: Context) -> List[Step]:
@@ -101,7 +96,7 @@ class InstancePhase:
         for name in seen.texts:
             if name.startswith(f"{here}/") and name not in self._files:
                 steps.append(Step(f"{self.name}/remove {name}", f"- remove {name}", _remover(name)))
-        if not seen.storage_owned:
+        if not seen.storage.owned:
             title = f"+ make {spec.place}, of the user {places.USER}"
             steps.append(Step(f"{self.name}/storage", title, self._make_storage))
         for name, text in seen.units.items():
@@ -138,17 +133,9 @@ class InstancePhase:
         """Raises `Problem` before anything changes."""
         spec = self._spec
         place = spec.place
-        if not PLACE.fullmatch(place) or posixpath.normpath(place) != place:
-            raise Problem(
-                "registry-storage",
-                f"{place!r} is no folder for images",
-                why="it is an absolute path of letters, digits and . _ - + @, below another folder",
-            )
-        bad = next((one for one in FORBIDDEN if place == one or place.startswith(f"{one}/")), "")
-        if bad:
-            raise Problem("registry-storage", f"no images are kept in {place}", why=f"it is below {bad}")
+        storage.check(place, seen.storage, seen.engine_roots)
         for port, other in seen.others.items():
-            if other and (f"{place}/".startswith(f"{other}/") or f"{other}/".startswith(f"{place}/")):
+            if other and storage.overlaps(place, other):
                 raise Problem(
                     "registry-storage",
                     f"{place} is the storage of the registry on port {port}",
@@ -193,13 +180,7 @@ class InstancePhase:
         return apply
 
     def _make_storage(self, work: Work) -> None:
-        place = str(work.host.path(self._spec.place))
-        for parent in reversed(Path(self._spec.place).parents):
-            if not work.host.exists(str(parent)):
-                work.host.make_folder(str(parent), 0o755)
-        work.host.make_folder(self._spec.place, 0o750)
-        # what is inside first, the folder itself last: chown(1) goes up a tree, so one that was killed is seen
-        work.host.must("chown", "-R", "-H", account(work.host), place, deadline=CHOWN_DEADLINE)
+        storage.make(work.host, self._spec.place, account(work.host))
 
     def _enable(self, work: Work) -> None:
         work.host.must("systemctl", "daemon-reload", deadline=60)
@@ -218,7 +199,7 @@ class InstancePhase:
         ours = [name for name in seen.texts if name != places.RUNNER]
         if ours or seen.process.active in ("active", "activating"):
             steps.append(Step(f"{self.name}/stop", f"- stop and remove {self._unit}", self._stop))
-        if spec.purge and seen.has_images:
+        if spec.purge and seen.storage.has_images:
             steps.append(Step(f"{self.name}/purge", f"- delete the images in {spec.place}", self._purge))
         if seen.masked and not seen.others:
             steps.append(Step(f"{self.name}/unmask", f"~ unmask the package's own {PACKAGE_UNIT}", unmask))
@@ -237,19 +218,7 @@ class InstancePhase:
         host.must("rm", "-rf", str(host.path(places.folder(self._spec.port))), deadline=60)
 
     def _purge(self, work: Work) -> None:
-        """Only what a registry makes: the folder may hold other things as well."""
-        place = work.host.path(self._spec.place)
-        doomed = (str(place / "docker"), str(place / "scheduler-state.json"))
-        work.host.must("rm", "-rf", "--one-file-system", *doomed, deadline=CHOWN_DEADLINE)
-        work.host.run("rmdir", str(place), deadline=20)
-
-
-def _is_owned(host: Host, place: str) -> bool:
-    user = account(host).partition(":")[0]
-    try:
-        return user == str(host.path(place).stat().st_uid)
-    except OSError:
-        return False
+        storage.purge(work.host, self._spec.place)
 
 
 def _write(
