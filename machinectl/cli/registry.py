@@ -43,7 +43,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
     remove = verbs.add_parser("rm", help="delete the image that a tag means; `gc` then gives its space back")
     remove.add_argument("place", metavar="MACHINE[:PORT]")
     remove.add_argument("reference", metavar="REPOSITORY:TAG", help="or REPOSITORY@DIGEST")
-    remove.add_argument("--all-tags", action="store_true", help="also where other tags mean the same image")
+    remove.add_argument(
+        "--all-tags",
+        action="store_true",
+        help="also where other tags mean the same image, or it is a part of theirs",
+    )
     collect = verbs.add_parser(
         "gc", help="delete layers that no image needs; the registry stands still meanwhile"
     )

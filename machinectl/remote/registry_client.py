@@ -9,6 +9,7 @@ import re
 import ssl
 import urllib.parse
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,18 +20,30 @@ PAGE = 500
 PAGES = 10_000
 """A registry whose pages go round in a circle is not followed for ever."""
 
+LISTS = (
+    "application/vnd.docker.distribution.manifest.list.v2+json",
+    "application/vnd.oci.image.index.v1+json",
+)
+"""Images for several platforms: they name one manifest for each."""
 MANIFESTS = ", ".join(
     (
         "application/vnd.docker.distribution.manifest.v2+json",
-        "application/vnd.docker.distribution.manifest.list.v2+json",
         "application/vnd.oci.image.manifest.v1+json",
-        "application/vnd.oci.image.index.v1+json",
+        *LISTS,
     )
 )
 """All that a tag can mean; without it a registry answers with the digest of a translation into an old form."""
 
 _LARGEST = 64 << 20
 _NEXT = re.compile(r'<([^>]+)>\s*;\s*rel="?next"?')
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What a tag means, or what a list names."""
+
+    digest: str
+    is_list: bool = False
 
 
 class RegistryClient:
@@ -73,18 +86,29 @@ class RegistryClient:
         path = f"/v2/{urllib.parse.quote(repository)}/tags/list?n={PAGE}"
         return sorted(str(one) for page in self._pages(path) for one in page.get("tags") or ())
 
-    def digest(self, repository: str, reference: str) -> str:
-        """Of a tag's manifest. Raises `RegistryFailed` `registry-unknown` where there is none."""
-        path = f"/v2/{urllib.parse.quote(repository)}/manifests/{urllib.parse.quote(reference)}"
-        _, headers, _ = self._call("HEAD", path, {"Accept": MANIFESTS})
+    def manifest(self, repository: str, reference: str) -> Manifest:
+        """That a tag means. Raises `RegistryFailed` `registry-unknown` where there is none."""
+        _, headers, _ = self._call("HEAD", _manifest_path(repository, reference), {"Accept": MANIFESTS})
         found = headers.get("docker-content-digest", "")
         if not found:
             raise RegistryFailed(f"the registry tells no digest for {repository}:{reference}")
-        return found
+        return Manifest(found, _is_list(headers.get("content-type", "")))
+
+    def parts(self, repository: str, digest: str) -> list[Manifest]:
+        """What a list names. Raises `RegistryFailed` `registry-unknown` where there is no such list."""
+        path = _manifest_path(repository, digest)
+        _, _, content = self._call("GET", path, {"Accept": MANIFESTS})
+        try:
+            parts = json.loads(content)["manifests"]
+            return [Manifest(str(one["digest"]), _is_list(str(one.get("mediaType")))) for one in parts]
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            raise RegistryFailed(
+                f"what {self.url} has as {path} can't be understood", why=str(error)
+            ) from error
 
     def delete(self, repository: str, digest: str) -> None:
         """Deletes a manifest, and with it every tag that means it."""
-        self._call("DELETE", f"/v2/{urllib.parse.quote(repository)}/manifests/{digest}")
+        self._call("DELETE", _manifest_path(repository, digest))
 
     def _pages(self, path: str) -> Iterator[dict[str, Any]]:
         for _ in range(PAGES):
@@ -168,6 +192,14 @@ class RegistryClient:
         if status == 405:
             why = "it deletes nothing; is it a mirror, or somebody else's?"
         return RegistryFailed(f"the registry {self.url} refuses {method} {place}", why=why)
+
+
+def _manifest_path(repository: str, reference: str) -> str:
+    return f"/v2/{urllib.parse.quote(repository)}/manifests/{urllib.parse.quote(reference, safe=':')}"
+
+
+def _is_list(kind: str) -> bool:
+    return kind.partition(";")[0].strip() in LISTS
 
 
 def _message(content: bytes) -> str:

@@ -106,8 +106,14 @@ def test_every_no_has_its_words(serve):
     assert problem(lambda: client.tags("404")).problem == "registry-unknown"
     assert "out of order" in str(problem(lambda: client.tags("500")))
     assert "mirror" in str(problem(lambda: client.delete("405", "sha256:0")))
-    assert "tells no digest" in str(problem(lambda: client.digest("200", "1")))
+    assert "tells no digest" in str(problem(lambda: client.manifest("200", "1")))
     assert "secret" not in str(problem(lambda: client.tags("401")))
+
+
+def test_parts_of_what_is_no_list(serve):
+    for body in (b"{}", b"[]", b'{"manifests": [1]}', b'{"manifests": 1}', b"<html>"):
+        client = RegistryClient(serve(lambda *_, body=body: (200, {}, body)))
+        assert "can't be understood" in str(problem(lambda client=client: client.parts("app", "sha256:0")))
 
 
 def test_nobody_and_silence():

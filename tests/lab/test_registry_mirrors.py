@@ -171,6 +171,55 @@ def test_gc_frees_space_and_a_killed_one_leaves_the_registry_running(shop, pair)
     shop.docker(client, "rmi", f"{place}/big:1", f"{place}/box:1", "big", check=False)
 
 
+IMAGE = "application/vnd.docker.distribution.manifest.v2+json"
+LIST = "application/vnd.docker.distribution.manifest.list.v2+json"
+
+
+def digests(shop, server):
+    """Of app, by its tags."""
+    found = json.loads(shop.run("registry", "tags", server, "app", "--digests", "--output", "json").stdout)
+    return {row["tag"]: row["digest"] for row in found}
+
+
+def put_list(place, tag, parts, kind=IMAGE):
+    """app:`tag` for several platforms; `parts`: architecture → digest."""
+    manifests = [
+        {"mediaType": kind, "digest": one, "size": 1, "platform": {"architecture": name, "os": "linux"}}
+        for name, one in parts.items()
+    ]
+    text = json.dumps({"schemaVersion": 2, "mediaType": LIST, "manifests": manifests}).encode()
+    request = urllib.request.Request(
+        f"http://{place}/v2/app/manifests/{tag}", text, {"Content-Type": LIST}, method="PUT"
+    )
+    assert urllib.request.urlopen(request, timeout=20).status == 201  # noqa: S310 - a registry of the test's own
+
+
+def test_rm_of_a_part_names_the_lists_that_it_is_in(shop, one):
+    server, client = one
+    shop.run("registry", "deploy", "--plain", server, "--use-on", client)
+    place = f"{shop.hosts[server].ip}:5000"
+    for name in ("1.0-amd64", "1.0-arm64", "2.0"):
+        push(shop, client, f"{place}/app:{name}", of=fresh_image(shop, client, "fresh", 1000))
+        shop.docker(client, "rmi", "fresh")
+    known = digests(shop, server)
+    put_list(place, "1.0", {"amd64": known["1.0-amd64"], "arm64": known["1.0-arm64"]})
+    put_list(place, "all", {"amd64": digests(shop, server)["1.0"]}, kind=LIST)
+    for what in ("app:1.0-amd64", f"app@{known['1.0-arm64']}"):
+        refused = shop.run("registry", "rm", server, what, check=False)
+        assert refused.returncode == 1, refused.stdout
+        assert "app:1.0, app:all would go, too" in refused.stderr, refused.stderr
+        assert "is a part of app:1.0, app:all" in refused.stderr and "--all-tags" in refused.stderr
+    assert len(digests(shop, server)) == 5
+    shop.run("registry", "rm", server, "app:2.0")
+    assert pull(shop, client, f"{place}/app:1.0") == f"{place}/app:1.0"
+    shop.docker(client, "rmi", f"{place}/app:1.0")
+    done = shop.run("registry", "rm", "--all-tags", server, "app:1.0-amd64").stdout
+    assert "(app:1.0-amd64, app:1.0, app:all)" in done
+    assert set(digests(shop, server)) == {"1.0-arm64"}
+    # without lists it is an image like any other
+    shop.run("registry", "rm", server, "app:1.0-arm64")
+
+
 def test_gc_of_images_that_lost_their_tag_spares_those_for_several_platforms(shop, one):
     server, client = one
     host = shop.hosts[server]
@@ -180,21 +229,7 @@ def test_gc_of_images_that_lost_their_tag_spares_those_for_several_platforms(sho
         push(shop, client, f"{place}/app:latest", of=fresh_image(shop, client, "fresh", size))
         shop.docker(client, "rmi", "fresh")
     assert "freed 0.0 MB" in shop.run("registry", "gc", server).stdout
-    kind = "application/vnd.docker.distribution.manifest.list.v2+json"
-    digest = json.loads(shop.run("registry", "tags", server, "--digests", "--output", "json").stdout)[0][
-        "digest"
-    ]
-    part = {
-        "mediaType": kind.replace(".list", ""),
-        "digest": digest,
-        "size": 1,
-        "platform": {"architecture": "arm64", "os": "linux"},
-    }
-    index = json.dumps({"schemaVersion": 2, "mediaType": kind, "manifests": [part]}).encode()
-    request = urllib.request.Request(
-        f"http://{place}/v2/app/manifests/both", index, {"Content-Type": kind}, method="PUT"
-    )
-    assert urllib.request.urlopen(request, timeout=20).status == 201  # noqa: S310 - a registry of the test's own
+    put_list(place, "both", {"arm64": digests(shop, server)["latest"]})
     refused = shop.run("registry", "gc", "--untagged", server, check=False)
     assert refused.returncode == 1 and "images for several platforms would be broken: app" in refused.stderr
     shop.run("registry", "rm", server, "app:both")
