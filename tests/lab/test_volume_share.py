@@ -169,6 +169,25 @@ def test_it_is_there_again_after_reboots(pair, lab):
     until(lambda: second.run("ls /var/lib/machinectl-shares/data/data/d", check=False).stdout == "b\n", 60)
 
 
+def test_another_machines_share_is_not_torn_down(pair, make_host):
+    """share3 shares nothing: it is asked to take away what share1 shares."""
+    second = pair.hosts[1]
+    pair.create(make_host("share3", engine=True))
+    pair.docker("share2", "run", "-d", "--name", "user", "-v", "data:/data", "busybox", "sleep", "infinity")
+    wrong = ("volume", "unshare", "share3:data", "--to", "share2")
+    refused = pair.run(*wrong, check=False)
+    assert refused.returncode == 1, refused.stdout
+    assert "share2: the share data on this machine is of share1, not of share3" in refused.stderr
+    assert pair.docker("share2", "exec", "user", "cat", "/data/d/b") == "two"
+    # also where the volume is gone and only the mount is left
+    pair.docker("share2", "rm", "-f", "user")
+    pair.docker("share2", "volume", "rm", "data")
+    assert "is of share1, not of share3" in pair.run(*wrong, check=False).stderr
+    second.run("test -e /etc/machinectl-shares/data/key && ls /var/lib/machinectl-shares/data/data/d/b")
+    pair.run("volume", "share", "share1:data", "--to", "share2")
+    pair.run("rm", "-f", "share3")
+
+
 def test_unshare_leaves_nothing_behind(pair):
     second = pair.hosts[1]
     done = pair.run("volume", "unshare", "share1:data")

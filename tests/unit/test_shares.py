@@ -16,7 +16,8 @@ from machinectl_agent.shares.naming import check_folder, check_share
 from machinectl_agent.shares.nfs import fsid, render_exports, volume_options
 from machinectl_agent.shares.record import Client, Record, read_record, write_record
 from machinectl_agent.shares.sftp import render_authorized
-from machinectl_agent.shares.sshfs import sshfs_words, telling
+from machinectl_agent.shares.sshfs import UNITS, server_of, sshfs_words, telling
+from machinectl_agent.templates import render
 
 RECORD = Record(
     "data", "sshfs", "data", "/var/lib/docker/volumes/data/_data", 2201,
@@ -62,6 +63,16 @@ def test_a_record(tmp_path):
     host.write("/etc/machinectl-shares/data/share.json", json.dumps({"name": "data"}))
     with pytest.raises(Problem):
         read_record(host, "data")
+
+
+def test_whose_share_a_mount_is(tmp_path):
+    host = Host(str(tmp_path))
+    assert server_of(host, "data") == ""
+    text = render(
+        "machinectl-mount.service", name="data", server="node-1.x", mountpoint="/m", sshfs="sshfs", words=""
+    )
+    host.write(f"{UNITS}/machinectl-mount-data.service", text)
+    assert server_of(host, "data") == "node-1.x"
 
 
 def test_names_and_folders():

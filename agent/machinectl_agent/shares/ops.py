@@ -140,11 +140,18 @@ def _nfs_options(host: Host, name: str, server: str, folder: str) -> Dict[str, s
 
 
 def _detach(host: Host, args: Mapping[str, Any]) -> Dict[str, Any]:
-    """args: server_name → detached. Refused while a container has the volume."""
-    name = str(args["share"])
+    """args: server_name → detached. Refused while a container has the volume, and for another server's share."""
+    name, server = str(args["share"]), str(args["server_name"])
     volume = docker.volume(name)
     labels = (volume or {}).get("Labels") or {}
-    mine = (labels.get(LABEL), labels.get(LABEL_FROM)) == (name, args["server_name"])
+    mine = labels.get(LABEL) == name
+    exporter = str(labels.get(LABEL_FROM)) if mine else sshfs.server_of(host, name)
+    if exporter not in ("", server):
+        raise Problem(
+            "share-differs",
+            f"the share {name} on this machine is of {exporter}, not of {server}",
+            hint=f"`machinectl volume unshare {exporter}:{name}` ends that one",
+        )
     if volume and mine:
         place = find_place(name)
         users = [one for one in users_of(place) if one.direct] if place else []

@@ -6,6 +6,7 @@ mounted it is not there, and a container that wants it fails to start instead of
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Dict, List
 
@@ -111,6 +112,13 @@ def unmount(host: Host, name: str) -> None:
     folder = Path(mountpoint(name))
     if folder.is_dir():
         folder.rmdir()  # it is empty, or somebody else's: then this fails
+
+
+def server_of(host: Host, name: str) -> str:
+    """The machine that the mount's unit names; empty where there is no unit."""
+    text = host.read(f"{UNITS}/{mounting_unit(name)}") or ""
+    found = re.search(r"^Description=Share \S+ of (\S+), by sshfs$", text, re.MULTILINE)
+    return found[1] if found else ""
 
 
 def is_mounted(name: str) -> bool:
