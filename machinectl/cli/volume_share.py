@@ -24,7 +24,10 @@ def add_share_verbs(verbs: Verbs) -> None:
         "--to", action="append", default=[], metavar="PATTERN", help="the other machines (default: all)"
     )
     shared.add_argument(
-        "--via", choices=("auto", "nfs", "sshfs"), default="auto", help="auto: NFS where all kernels have it"
+        "--via",
+        choices=("auto", "nfs", "sshfs"),
+        default="auto",
+        help="auto: NFS where all kernels have it, and the share is a file system of its own",
     )
     shared.add_argument(
         "--address", default="", metavar="ADDRESS", help="of the exporting machine, as the others reach it"

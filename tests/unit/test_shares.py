@@ -7,13 +7,14 @@ import json
 
 import pytest
 
+from machinectl.actions.shares.share import decide
 from machinectl.cli.volume_share import names_of
 from machinectl.errors import UsageError
 from machinectl_agent.host import Host
 from machinectl_agent.problems import Problem
 from machinectl_agent.shares.checks import no_nfs_client, no_nfs_server
 from machinectl_agent.shares.naming import check_folder, check_share
-from machinectl_agent.shares.nfs import fsid, render_exports, volume_options
+from machinectl_agent.shares.nfs import fsid, has_own_file_system, is_part, render_exports, volume_options
 from machinectl_agent.shares.record import Client, Record, read_record, write_record
 from machinectl_agent.shares.sftp import render_authorized
 from machinectl_agent.shares.sshfs import UNITS, server_of, sshfs_words, telling
@@ -32,6 +33,64 @@ def test_exports():
     assert line == f"/var/lib/docker/volumes/data/_data 10.0.0.3({options}) fd00::2({options})"
     assert end == ""
     assert fsid("data") != fsid("data2")
+
+
+MOUNTS = """\
+22 1 254:1 / / rw,relatime shared:1 - ext4 /dev/vda1 rw
+40 22 254:16 / /srv/disk rw,relatime shared:9 - xfs /dev/vdb rw
+41 22 254:1 /home/x /srv/bound rw,relatime - ext4 /dev/vda1 rw
+42 22 0:45 /@sub /srv/sub rw,relatime - btrfs /dev/vdc rw
+43 22 254:17 / /srv/covered rw,relatime - xfs /dev/vdd rw
+44 22 254:1 /home/y /srv/covered rw,relatime - ext4 /dev/vda1 rw
+"""
+
+
+@pytest.mark.parametrize(
+    ("folder", "own"),
+    [
+        ("/srv/disk", True),
+        ("/srv/disk/below", False),
+        ("/srv/bound", False),
+        ("/srv/sub", False),
+        ("/srv/covered", False),
+        ("/var/lib/docker/volumes/data/_data", False),
+        ("", False),
+    ],
+)
+def test_what_has_a_file_system_of_its_own(folder, own):
+    assert has_own_file_system(MOUNTS, folder) == own
+
+
+def test_a_volume_that_is_yet_to_be_made_is_a_part_of_dockers_disk(tmp_path):
+    host = Host(str(tmp_path))
+    host.write(
+        "/proc/self/mountinfo", f"22 1 254:1 / / rw - ext4 /dev/vda1 rw\n40 22 254:16 / {tmp_path} rw -\n"
+    )
+    (tmp_path / "link").symlink_to(tmp_path)
+    found = {one: is_part(host, one) for one in ("", str(tmp_path), f"{tmp_path}/link", f"{tmp_path}/proc")}
+    assert list(found.values()) == [True, False, False, True]
+
+
+@pytest.mark.parametrize(
+    ("wish", "present", "lacking", "beside", "via", "about", "said"),
+    [
+        ("auto", "", {}, False, "nfs", "", ""),
+        ("auto", "", {}, True, "sshfs", "a", "no file system of its own"),
+        ("auto", "", {"b": "no nfsv4"}, True, "sshfs", "b", "no nfsv4: sshfs instead of NFS"),
+        ("auto", "nfs", {}, True, "nfs", "a", "root on the other machines can reach the whole file system"),
+        ("auto", "sshfs", {}, False, "sshfs", "", ""),
+        ("nfs", "", {}, True, "nfs", "a", "root on the other machines can reach the whole file system"),
+        ("nfs", "", {}, False, "nfs", "", ""),
+        ("nfs", "", {"b": "no nfsv4"}, True, "nfs", "", ""),
+        ("sshfs", "", {}, True, "sshfs", "", ""),
+    ],
+)
+def test_nfs_is_chosen_where_it_gives_no_more_than_the_share(
+    wish, present, lacking, beside, via, about, said
+):
+    chosen = decide(wish, present, "a", lacking, beside=beside)
+    assert chosen[:2] == (via, about)
+    assert said in chosen[2] and bool(said) == bool(chosen[2])
 
 
 def test_an_nfs_volume():

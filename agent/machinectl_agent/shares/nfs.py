@@ -3,11 +3,16 @@
 The kernel serves, the distribution's nfs-kernel-server sets it up. root stays root (no_root_squash): containers
 change owners in their volumes. So each export is for the addresses of the machines that have the share, and nobody
 else. fsid lets a folder of any file system be exported, and stays the same over reboots.
+
+The kernel tells files by handles that are good for their whole file system: root on a client can make one up for a
+file beside the share (exports(5), on no_subtree_check, which most uses of a volume need). Only a file system of its
+own keeps the clients to the share.
 """
 
 from __future__ import annotations
 
 import contextlib
+import os
 import tempfile
 import uuid
 from pathlib import Path
@@ -37,6 +42,21 @@ def render_exports(record: Record) -> str:
 
 def fsid(name: str) -> str:
     return str(uuid.uuid5(uuid.NAMESPACE_URL, f"machinectl-share:{name}"))
+
+
+def is_part(host: Host, folder: str) -> bool:
+    """Of a file system that has other things, too; so is a volume that is yet to be made (empty)."""
+    mounts = host.read("/proc/self/mountinfo") or ""
+    return not folder or not has_own_file_system(mounts, os.path.realpath(folder))
+
+
+def has_own_file_system(mounts: str, folder: str) -> bool:
+    """Pure: `mounts` is /proc/self/mountinfo (proc(5)). A bound folder or a subvolume is a part of another one."""
+    for line in reversed(mounts.splitlines()):
+        words = line.split()
+        if words[4:5] == [folder]:
+            return words[3] == "/"  # the last one mounted there is what is seen
+    return False
 
 
 def volume_options(server: str, folder: str, version: str) -> Dict[str, str]:

@@ -37,8 +37,9 @@ def shares(session: Session, args: Mapping[str, Any]) -> Dict[str, Any]:
 
 
 def _check_server(host: Host, args: Mapping[str, Any]) -> Dict[str, Any]:
-    """args: place → nfs (why not; empty: it can), via (of the share that is there already)."""
-    _folder(str(args["place"]), make=False)
+    """args: place → nfs (why not; empty: it can), beside (NFS would let clients reach what is beside the share), via
+    (of the share that is there already)."""
+    folder = _folder(str(args["place"]), make=False)
     record = read_record(host, str(args["share"]))
     if record and record.place != args["place"]:
         raise Problem(
@@ -46,7 +47,11 @@ def _check_server(host: Host, args: Mapping[str, Any]) -> Dict[str, Any]:
             f"this machine shares {record.place} as {record.name} already",
             hint="--name gives the new one another name",
         )
-    return {"nfs": checks.no_nfs_server(host), "via": record.via if record else ""}
+    return {
+        "nfs": checks.no_nfs_server(host),
+        "beside": nfs.is_part(host, folder),
+        "via": record.via if record else "",
+    }
 
 
 def _check_client(host: Host, args: Mapping[str, Any]) -> Dict[str, Any]:

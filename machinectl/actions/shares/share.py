@@ -62,24 +62,40 @@ def share(
 def _choose(
     ask: Asker, source: str, exporting: Mapping[str, Any], seen: Mapping[str, Mapping[str, Any]], via: str
 ) -> str:
-    """NFS where all can. Raises what the machine itself says that can't do what was asked for."""
-    present = str(exporting["via"])
-    if via == "auto" and present:
-        via = present
+    """As `decide` says. Raises what the machine itself says that can't do what was asked for."""
     reasons = {source: exporting["nfs"], **{name: found["nfs"] for name, found in seen.items()}}
-    lacking = [name for name, reason in reasons.items() if reason]
-    if via == "auto":
-        via = "sshfs" if lacking else "nfs"
-        if lacking:
-            ask.say(lacking[0], f"{reasons[lacking[0]]}: sshfs instead of NFS")
+    lacking = {name: str(reason) for name, reason in reasons.items() if reason}
+    via, about, said = decide(via, str(exporting["via"]), source, lacking, beside=bool(exporting["beside"]))
+    if said:
+        ask.say(about, said)
     refused = lacking if via == "nfs" else [name for name, found in seen.items() if found["sshfs"]]
     raise_failures(
         on_each(
-            refused,
+            list(refused),
             lambda name: ask(name, "check-way", via=via, role="server" if name == source else "client"),
         )
     )
     return via
+
+
+def decide(
+    wish: str, present: str, source: str, lacking: Mapping[str, str], *, beside: bool
+) -> tuple[str, str, str]:
+    """Pure: nfs or sshfs, and a machine with what is to be said of it (may be empty). `present`: of the share that is
+    there already. `lacking`: machine → why it has no NFS. `beside`: the share is a part of a file system, and NFS
+    would let root on the others reach the rest of it."""
+    via = present if wish == "auto" and present else wish
+    if via == "auto":
+        if lacking:
+            name = next(iter(lacking))
+            return "sshfs", name, f"{lacking[name]}: sshfs instead of NFS"
+        if beside:
+            why = "it is no file system of its own, and NFS would open all of that it is on"
+            return "sshfs", source, f"{why}: sshfs instead; --via nfs takes NFS all the same"
+        return "nfs", "", ""
+    if via == "nfs" and beside and not lacking:
+        return via, source, "by NFS root on the other machines can reach the whole file system that it is on"
+    return via, "", ""
 
 
 def _all(outcomes: Sequence[Outcome[dict[str, Any]]]) -> dict[str, dict[str, Any]]:
