@@ -192,6 +192,7 @@ def put_list(place, tag, parts, kind=IMAGE):
         f"http://{place}/v2/app/manifests/{tag}", text, {"Content-Type": LIST}, method="PUT"
     )
     assert urllib.request.urlopen(request, timeout=20).status == 201  # noqa: S310 - a registry of the test's own
+    return text
 
 
 def test_rm_of_a_part_names_the_lists_that_it_is_in(shop, one):
@@ -229,9 +230,28 @@ def test_gc_of_images_that_lost_their_tag_spares_those_for_several_platforms(sho
         push(shop, client, f"{place}/app:latest", of=fresh_image(shop, client, "fresh", size))
         shop.docker(client, "rmi", "fresh")
     assert "freed 0.0 MB" in shop.run("registry", "gc", server).stdout
-    put_list(place, "both", {"arm64": digests(shop, server)["latest"]})
+    text = put_list(place, "both", {"arm64": digests(shop, server)["latest"]})
     refused = shop.run("registry", "gc", "--untagged", server, check=False)
-    assert refused.returncode == 1 and "images for several platforms would be broken: app" in refused.stderr
+    said = "images for several platforms would be broken: app"
+    assert refused.returncode == 1 and said in refused.stderr
+    shop.run("registry", "rm", server, "app:both")
+    # one that is pushed at the last moment, as the registry ends
+    host.run(
+        "cat > /root/push.py",
+        stdin="import urllib.request as r\n"
+        f"r.urlopen(r.Request('http://127.0.0.1:5000/v2/app/manifests/both', {text!r}, {{'Content-Type': '{LIST}'}}, method='PUT'))\n",
+    )
+    folder = "/run/systemd/system/machinectl-registry-5000.service.d"
+    host.run(
+        f"mkdir -p {folder} && cat > {folder}/push.conf",
+        stdin="[Service]\nExecStop=+/usr/bin/python3 /root/push.py\n",
+    )
+    host.run("systemctl daemon-reload")
+    refused = shop.run("registry", "gc", "--untagged", server, check=False)
+    host.run(f"rm -r {folder} /root/push.py && systemctl daemon-reload")
+    assert refused.returncode == 1 and said in refused.stderr, refused.stderr
+    assert "Running" in shop.run("registry", "ls").stdout
+    assert set(digests(shop, server)) == {"latest", "both"}
     shop.run("registry", "rm", server, "app:both")
     freed = shop.run("registry", "gc", "--untagged", server).stdout
     assert float(freed.removeprefix("freed ").partition(" ")[0]) > 4
@@ -364,6 +384,14 @@ def test_a_container_where_its_image_is_on_the_machine(shop, one):
     assert shop.run("registry", "tags", server, "box").stdout.split()[2:] == ["box", "1", "box", "2"]
     host.run("docker kill machinectl-registry-5000")
     until(lambda: "Running" in shop.run("registry", "ls", check=False).stdout, 20)
+    # a collector that outlived its docker client
+    folder = "/etc/machinectl-registry/5000"
+    orphan = f"docker run -d --name machinectl-registry-5000-gc -v {folder}:{folder}:ro registry:2 serve {folder}/config.yml"
+    host.run(orphan)
+    host.run("systemctl restart machinectl-registry-5000")
+    until(lambda: "Running" in shop.run("registry", "ls", check=False).stdout, 20)
+    assert host.run("docker ps -a --format '{{.Names}}'").stdout == "machinectl-registry-5000\n"
+    host.run(orphan)
     shop.run("registry", "undeploy", server)
     assert host.run("docker ps -aq").stdout == ""
     host.run("docker rmi registry:2")

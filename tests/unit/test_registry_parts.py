@@ -43,6 +43,9 @@ def test_both_ways_have_one_configuration_and_tell_which_they_are():
     contained, _ = units(spec, CONTAINER)
     assert "--volume /srv/images:/srv/images --publish 5000:5000 registry:2 serve" in contained
     assert "--user 990:990" in contained and "User=" not in contained
+    # a collector that outlived its docker client never runs beside the registry
+    assert "ExecStartPre=-/usr/bin/docker rm -f machinectl-registry-5000-gc\n" in contained
+    assert "docker" not in served.replace("docker-registry", "")
     assert via_in(contained) == "container" and via_in("") == ""
 
 
@@ -61,6 +64,20 @@ def test_everything_that_takes_a_restart_is_in_the_mark():
     }
     assert len(marks) == 6 and "" not in marks
     assert mark_in(units(spec, PACKAGE)[0]) == mark_in(units(spec, PACKAGE)[0])
+
+
+def test_the_collectors_check_is_asked_once_the_registry_is_stopped():
+    spec = RegistrySpec(5000, storage="/srv/images")
+    lines = units(spec, PACKAGE)[1].splitlines()
+    check = next(
+        one for one in lines if one.endswith("-I /opt/machinectl/registry/platforms.py /srv/images $OPTIONS")
+    )
+    assert lines.index(check) < next(
+        number for number, one in enumerate(lines) if one.startswith("ExecStart=")
+    )
+    files = {**places.files(spec), places.CHECKER: "one"}
+    more = {**files, places.CHECKER: "another"}
+    assert render_units(spec, PACKAGE, files) == render_units(spec, PACKAGE, more)
 
 
 def test_a_mirror_deletes_nothing_and_has_a_configuration_without_its_upstream():

@@ -6,24 +6,20 @@ goes on where the agent or the controller is killed.
 
 from __future__ import annotations
 
-import json
 import os
 import time
-from pathlib import Path
-from typing import Any, Callable, Dict, List, Mapping
+from typing import Any, Callable, Dict, Mapping
 
 from machinectl_agent.host import Host
 from machinectl_agent.lock import apply_lock
 from machinectl_agent.phases.base import Work
 from machinectl_agent.problems import Problem
-from machinectl_agent.registry import places
+from machinectl_agent.registry import places, platforms
 from machinectl_agent.registry.ready import last_words, wait_ready
 from machinectl_agent.registry.unit import collector_options, collector_result
 
 PAUSE = 0.2
 DEADLINE = 12 * 3600.0
-LARGEST_MANIFEST = 4 * 1024 * 1024
-"""Bytes; a registry refuses larger ones."""
 
 
 def collect(
@@ -42,15 +38,21 @@ def collect(
         )
     storage = places.storage_of(config)
     with apply_lock(work.log, wait=float(args.get("lock_wait", 300)), who=str(args.get("for", ""))):
-        if args.get("untagged"):
-            _check_single_platform(host, storage)
         before = size(host, storage)
+        if args.get("untagged"):
+            # the collector looks again, once nobody pushes any more; here it costs no standstill
+            _check_single_platform(host, storage)
         if not host.exists(f"{storage}/docker/registry/v2/repositories"):
             # the program takes a registry that nothing was ever pushed to for a broken one
             return {"before": before, "after": before}
         options = "OPTIONS=--delete-untagged\n" if args.get("untagged") else "OPTIONS=\n"
         host.write(collector_options(port), options)
-        _run(work, port)
+        try:
+            _run(work, port)
+        except Problem as problem:
+            if args.get("untagged") and problem.code == "registry-gc-failed":
+                _check_single_platform(host, storage)
+            raise
         wait_ready(host, port, tls="tls" in config["http"])
     return {"before": before, "after": size(host, storage)}
 
@@ -97,16 +99,8 @@ def size(host: Host, storage: str) -> int:
 
 
 def _check_single_platform(host: Host, storage: str) -> None:
-    """The registry takes the parts of a multi-platform image for untagged manifests, and would delete them.
-
-    Raises `Problem` naming the repositories that have such images."""
-    base = host.path(f"{storage}/docker/registry/v2")
-    found: List[str] = []
-    repositories = base / "repositories"
-    for revisions in sorted(repositories.rglob("_manifests/revisions")):
-        name = str(revisions.parent.parent.relative_to(repositories))
-        if any(_is_list(base, one) for one in revisions.glob("*/*/link")):
-            found.append(name)
+    """Raises `Problem` naming the repositories that have images for several platforms."""
+    found = platforms.repositories(host.path(storage))
     if found:
         raise Problem(
             "registry-multi-platform",
@@ -114,14 +108,3 @@ def _check_single_platform(host: Host, storage: str) -> None:
             why="this registry's program deletes their parts as untagged",
             hint="collect without --untagged, or delete these images first",
         )
-
-
-def _is_list(base: Path, link: Path) -> bool:
-    try:
-        kind, _, digest = link.read_text().strip().partition(":")
-        blob = base / "blobs" / kind / digest[:2] / digest / "data"
-        if blob.stat().st_size > LARGEST_MANIFEST:
-            return False
-        return isinstance(json.loads(blob.read_bytes()).get("manifests"), list)
-    except (OSError, ValueError, AttributeError):
-        return False

@@ -16,12 +16,12 @@ from machinectl_agent.host import Host
 from machinectl_agent.marked import Running
 from machinectl_agent.phases.base import Context, Step, Work, text_diff
 from machinectl_agent.problems import Problem
-from machinectl_agent.registry import places, serve, storage
+from machinectl_agent.registry import places, platforms, serve, storage
 from machinectl_agent.registry.install import MASKED, PACKAGE_UNIT, account, unmask, way
 from machinectl_agent.registry.listeners import Listener, listener
 from machinectl_agent.registry.ready import wait_ready
-from machinectl_agent.registry.spec import RegistrySpec
-from machinectl_agent.registry.unit import Way, mark_in, render_units, running
+from machinectl_agent.registry.spec import CONTAINER, RegistrySpec
+from machinectl_agent.registry.unit import Way, mark_in, render_units, running, via_in
 
 PUBLISHERS = ("docker-proxy", "dockerd")
 """They have the port for a container."""
@@ -53,8 +53,9 @@ class InstancePhase:
         self._spec = spec
         self._unit = places.unit(spec.port)
         self._files = {} if spec.absent else places.files(spec)
-        if spec.upstream and not spec.absent:
-            self._files[places.RUNNER] = Path(serve.__file__).read_text(encoding="utf-8")
+        if not spec.absent:
+            name, program = (places.RUNNER, serve) if spec.upstream else (places.CHECKER, platforms)
+            self._files[name] = Path(str(program.__file__)).read_text(encoding="utf-8")
 
     def observe(self, host: Host, context: Context) -> Seen:
         spec = self._spec
@@ -170,12 +171,13 @@ class InstancePhase:
     def _writer(self, name: str, text: str) -> Callable[[Work], None]:
         def apply(work: Work) -> None:
             group = int(account(work.host).partition(":")[2])
-            if name != places.RUNNER:
+            ours = name in places.PROGRAMS
+            if not ours:
                 work.host.make_folder(places.FOLDER, 0o755)
                 for folder in sorted({places.folder(self._spec.port), posixpath.dirname(name)}):
                     work.host.make_folder(folder, 0o750)
                     os.chown(work.host.path(folder), 0, group)
-            work.host.place(name, text.encode(), 0o644 if name == places.RUNNER else 0o640, (0, group))
+            work.host.place(name, text.encode(), 0o644 if ours else 0o640, (0, group))
 
         return apply
 
@@ -196,7 +198,7 @@ class InstancePhase:
 
     def _removal(self, seen: Seen) -> List[Step]:
         spec, steps = self._spec, []
-        ours = [name for name in seen.texts if name != places.RUNNER]
+        ours = [name for name in seen.texts if name not in places.PROGRAMS]
         if ours or seen.process.active in ("active", "activating"):
             steps.append(Step(f"{self.name}/stop", f"- stop and remove {self._unit}", self._stop))
         if spec.purge and seen.storage.has_images:
@@ -211,6 +213,11 @@ class InstancePhase:
         host.run("systemctl", "disable", "--now", self._unit, deadline=120)
         # one that ends stands by to start the registry again
         host.run("systemctl", "stop", self._unit, deadline=120)
+        name = self._unit.partition(".")[0]
+        docker = host.which("docker")
+        if docker and via_in(host.read(places.unit_file(self._unit)) or "") == CONTAINER:
+            # containers whose docker client was killed go on by themselves
+            host.run(docker, "rm", "-f", name, f"{name}-gc", deadline=120)
         for name in self._unit_files():
             host.remove(name)
         host.must("systemctl", "daemon-reload", deadline=60)

@@ -13,6 +13,9 @@ FOLDER = "/etc/machinectl-registry"
 USER = "machinectl-registry"
 """Whose are the files and, by `docker run --user`, the container: the two ways can take turns on one storage."""
 RUNNER = "/opt/machinectl/registry/serve.py"
+CHECKER = "/opt/machinectl/registry/platforms.py"
+PROGRAMS = (RUNNER, CHECKER)
+"""Ours, of all ports."""
 
 
 def folder(port: int) -> str:

@@ -60,7 +60,9 @@ def render_units(spec: RegistrySpec, way: Way, files: Mapping[str, str]) -> Dict
     else:
         serve = f"{serve} {places.config_file(spec.port)}"
     text = render(UNIT_TEMPLATE, mark=f"{MARK}=-", command=_escaped(serve), **values)
-    everything = "\0".join([text, *(f"{path}\0{one}" for path, one in sorted(files.items()))])
+    # the collector's own program is read anew each time
+    read_once = {path: one for path, one in files.items() if path != places.CHECKER}
+    everything = "\0".join([text, *(f"{path}\0{one}" for path, one in sorted(read_once.items()))])
     digest = hashlib.sha256(everything.encode()).hexdigest()[:32]
     program = _escaped(_program(spec, way, f"{name}-gc", publish=False))
     collect = f"{program} garbage-collect $OPTIONS {places.config_file(spec.port)}"
@@ -70,6 +72,8 @@ def render_units(spec: RegistrySpec, way: Way, files: Mapping[str, str]) -> Dict
         systemctl="/bin/systemctl",
         options=collector_options(spec.port),
         result=collector_result(spec.port),
+        python=_escaped(sys.executable),
+        checker="" if spec.upstream else places.CHECKER,
         **values,
     )
     return {
