@@ -12,7 +12,7 @@ from machinectl.cli.become_flag import add_become_flag, ask_become
 from machinectl.cli.table import align
 from machinectl.cli.volume_flags import VERBS, add_verbs, pairs
 from machinectl.cli.volume_share import VERBS as SHARE_VERBS
-from machinectl.cli.volume_share import add_share_verbs, share, unshare
+from machinectl.cli.volume_share import add_share_verbs, share, shares, unshare
 from machinectl.sizes import human
 
 if TYPE_CHECKING:
@@ -29,6 +29,7 @@ EXAMPLES = """examples:
   machinectl volume pack node1:site site-data:1.0
   machinectl volume rm node1:db
   machinectl volume share node1:uploads --to 'web*'
+  machinectl volume shares
   machinectl volume unshare node1:uploads
 
 A volume is MACHINE:NAME, a folder that containers mount is MACHINE:/path.
@@ -62,6 +63,7 @@ def run(args: argparse.Namespace) -> int:
         "pack": copies.pack,
         "share": share,
         "unshare": unshare,
+        "shares": shares,
     }
     return verbs[args.verb](args, Store(args.storage_path))
 

@@ -1,12 +1,15 @@
-"""`machinectl volume share` and `unshare`: one volume on several machines."""
+"""`machinectl volume share`, `unshare` and `shares`: one volume on several machines."""
 
 from __future__ import annotations
 
 import argparse
+import json
 import sys
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from machinectl.cli.network_flags import add_verb
+from machinectl.cli.table import align
 from machinectl.errors import UsageError
 
 if TYPE_CHECKING:
@@ -14,7 +17,9 @@ if TYPE_CHECKING:
     from machinectl.cli.volume_flags import Verbs
     from machinectl.store.store import Store
 
-VERBS = ("share", "unshare")
+VERBS = ("share", "unshare", "shares")
+
+_HEAD = "MACHINE\tSHARE\tWAY\tFROM/TO\tSTATE"
 
 
 def add_share_verbs(verbs: Verbs) -> None:
@@ -40,6 +45,12 @@ def add_share_verbs(verbs: Verbs) -> None:
     gone.add_argument(
         "--force", action="store_true", help="end it also for machines that are away or still use it"
     )
+
+    listing = add_verb(verbs, "shares", "what is shared from where to whom")
+    listing.add_argument(
+        "patterns", nargs="*", metavar="PATTERN", help="machines by name, as `web*` (default: all of them)"
+    )
+    listing.add_argument("--output", choices=("table", "json"), default="table")
 
 
 def _add_names(parser: argparse.ArgumentParser) -> None:
@@ -93,6 +104,32 @@ def unshare(args: argparse.Namespace, store: Store) -> int:
     if not args.force:
         raise_failures(outcomes)
     return 0
+
+
+def shares(args: argparse.Namespace, store: Store) -> int:
+    from machinectl.actions.fleet import raise_failures  # noqa: PLC0415
+    from machinectl.actions.patterns import choose_names  # noqa: PLC0415
+    from machinectl.actions.shares.listing import list_shares  # noqa: PLC0415
+
+    names = choose_names(args.patterns or ["all"], store.names())
+    outcomes = list_shares(_asker(args, store, ""), names)
+    rows = [row for one in outcomes for row in one.result or ()]
+    if args.output == "json":
+        print(json.dumps(rows, indent=4, ensure_ascii=False))
+    else:
+        print(render_table(rows), end="")
+    sys.stdout.flush()
+    raise_failures(outcomes)
+    return 0
+
+
+def render_table(rows: Sequence[Mapping[str, Any]]) -> str:
+    """A line for each end of each share."""
+    lines = [_HEAD]
+    for row in rows:
+        where = f"from {row['from']}" if row["from"] else f"to {', '.join(row['to'])}"
+        lines.append("\t".join((row["machine"], row["share"], row["via"], where, row["state"])))
+    return align(lines)
 
 
 def names_of(args: argparse.Namespace) -> tuple[str, str, str]:

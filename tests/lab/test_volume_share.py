@@ -35,6 +35,10 @@ def pair(make_host, new_controller, busybox):
     return controller
 
 
+def shares_of(controller):
+    return json.loads(controller.run("volume", "shares", "--output", "json").stdout)
+
+
 def shell(controller, name, script, *words, check=True):
     run = ("run", "--rm", *words, "-v", "data:/data", "busybox", "sh", "-c", script)
     return controller.docker(name, *run, check=check)
@@ -68,6 +72,11 @@ def test_two_machines_have_one_volume(pair):
     assert shell(pair, "share1", "cat /data/d/b; stat -c %u /data/d/b; rm /data/a") == "two\n77"
     until(lambda: shell(pair, "share2", "ls /data") == "d")
     before = pair.hosts[1].run("systemctl show -P MainPID machinectl-mount-data").stdout
+    row = {"share": "data", "via": "sshfs", "place": "", "from": "", "to": []}
+    assert shares_of(pair) == [
+        {"machine": "share1", **row, "place": "data", "to": ["share2"], "state": "serving"},
+        {"machine": "share2", **row, "from": "share1", "state": "mounted"},
+    ]
     again = pair.run("volume", "share", "share1:data")
     assert again.stdout == "share2: volume data is data of share1, by sshfs, as before\n"
     assert pair.hosts[1].run("systemctl show -P MainPID machinectl-mount-data").stdout == before
@@ -165,6 +174,9 @@ def test_it_is_there_again_after_reboots(pair, lab):
     away = shell(pair, "share2", "echo lost > /data/lost", check=False)
     assert "no such file or directory" in away
     assert second.run("ls -A /var/lib/machinectl-shares/data").stdout == ""
+    half = pair.run("volume", "shares", "--output", "json", check=False)
+    assert (half.returncode, "share1: no SSH connection" in half.stderr) == (3, True)
+    assert [(row["machine"], row["state"]) for row in json.loads(half.stdout)] == [("share2", "not mounted")]
     lab.start("share1")
     until(lambda: second.run("ls /var/lib/machinectl-shares/data/data/d", check=False).stdout == "b\n", 60)
 
@@ -183,6 +195,9 @@ def test_another_machines_share_is_not_torn_down(pair, make_host):
     pair.docker("share2", "rm", "-f", "user")
     pair.docker("share2", "volume", "rm", "data")
     assert "is of share1, not of share3" in pair.run(*wrong, check=False).stderr
+    assert pair.run("volume", "shares", "share[23]").stdout.splitlines()[1:] == [
+        "share2    data    sshfs   from share1   no volume",
+    ]  # fmt: skip
     second.run("test -e /etc/machinectl-shares/data/key && ls /var/lib/machinectl-shares/data/data/d/b")
     pair.run("volume", "share", "share1:data", "--to", "share2")
     pair.run("rm", "-f", "share3")
@@ -200,6 +215,7 @@ def test_unshare_leaves_nothing_behind(pair):
         assert [one for one in found if not one.endswith(":")] == []
     assert second.run("docker volume ls -q").stdout == ""
     assert shell(pair, "share1", "cat /data/d/b") == "two"
+    assert shares_of(pair) == []
     again = pair.run("volume", "unshare", "share1:data", check=False)
     assert (again.returncode, "exports no such share" in again.stderr) == (1, True)
 

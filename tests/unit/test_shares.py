@@ -8,7 +8,7 @@ import json
 import pytest
 
 from machinectl.actions.shares.share import decide
-from machinectl.cli.volume_share import names_of
+from machinectl.cli.volume_share import names_of, render_table
 from machinectl.errors import UsageError
 from machinectl_agent.host import Host
 from machinectl_agent.problems import Problem
@@ -17,7 +17,7 @@ from machinectl_agent.shares.naming import check_folder, check_share
 from machinectl_agent.shares.nfs import fsid, has_own_file_system, is_part, render_exports, volume_options
 from machinectl_agent.shares.record import Client, Record, read_record, write_record
 from machinectl_agent.shares.sftp import render_authorized
-from machinectl_agent.shares.sshfs import UNITS, server_of, sshfs_words, telling
+from machinectl_agent.shares.sshfs import UNITS, server_of, sshfs_words, telling, units
 from machinectl_agent.templates import render
 
 RECORD = Record(
@@ -127,11 +127,28 @@ def test_a_record(tmp_path):
 def test_whose_share_a_mount_is(tmp_path):
     host = Host(str(tmp_path))
     assert server_of(host, "data") == ""
+    assert units(host) == {}
     text = render(
         "machinectl-mount.service", name="data", server="node-1.x", mountpoint="/m", sshfs="sshfs", words=""
     )
     host.write(f"{UNITS}/machinectl-mount-data.service", text)
     assert server_of(host, "data") == "node-1.x"
+    host.write(f"{UNITS}/machinectl-mount-some.service.service", "[Unit]\n")
+    host.write(f"{UNITS}/another.service", text)
+    assert units(host) == {"data": "node-1.x", "some.service": ""}
+
+
+def test_the_table_of_shares():
+    row = {"share": "data", "via": "sshfs", "place": "", "from": "", "to": [], "state": "mounted"}
+    rows = [
+        {**row, "machine": "a", "to": ["b", "c"], "state": "serving", "place": "data"},
+        {**row, "machine": "b", "from": "a"},
+    ]
+    assert [line.split() for line in render_table(rows).splitlines()] == [
+        ["MACHINE", "SHARE", "WAY", "FROM/TO", "STATE"],
+        ["a", "data", "sshfs", "to", "b,", "c", "serving"],
+        ["b", "data", "sshfs", "from", "a", "mounted"],
+    ]
 
 
 def test_names_and_folders():

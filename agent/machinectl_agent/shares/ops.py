@@ -10,6 +10,7 @@ from machinectl_agent.host import Host
 from machinectl_agent.lock import apply_lock
 from machinectl_agent.problems import Problem
 from machinectl_agent.shares import checks, nfs, sftp, sshfs
+from machinectl_agent.shares.listing import shares_here
 from machinectl_agent.shares.naming import LABEL, LABEL_FROM, check_folder, check_share, home
 from machinectl_agent.shares.record import Client, Record, read_record, write_record
 from machinectl_agent.volumes import docker
@@ -24,7 +25,9 @@ LOCK_WAIT = 120.0
 
 
 def shares(session: Session, args: Mapping[str, Any]) -> Dict[str, Any]:
-    """args: op, share (its name), and what the op takes. Raises `Problem`."""
+    """args: op, share (its name), and what the op takes; `list` takes nothing. Raises `Problem`."""
+    if args.get("op") == "list":
+        return {"shares": shares_here(Host())}
     op = _OPS.get(str(args.get("op")))
     if op is None:
         raise Problem("spec", f"the agent does not know what {args.get('op')!r} of shares is")

@@ -19,6 +19,7 @@ from machinectl_agent.templates import render
 
 UNITS = "/etc/systemd/system"
 START_DEADLINE = 60.0
+_DESCRIPTION = re.compile(r"^Description=Share \S+ of (\S+), by sshfs$", re.MULTILINE)
 
 
 def check(host: Host) -> None:
@@ -117,14 +118,29 @@ def unmount(host: Host, name: str) -> None:
 def server_of(host: Host, name: str) -> str:
     """The machine that the mount's unit names; empty where there is no unit."""
     text = host.read(f"{UNITS}/{mounting_unit(name)}") or ""
-    found = re.search(r"^Description=Share \S+ of (\S+), by sshfs$", text, re.MULTILINE)
+    found = _DESCRIPTION.search(text)
     return found[1] if found else ""
 
 
+def units(host: Host) -> Dict[str, str]:
+    """Of all mounts that have a unit: the share's name → the machine that exports it."""
+    files = host.names(UNITS, ".service")
+    names = [
+        one[len("machinectl-mount-") : -len(".service")]
+        for one in files
+        if one.startswith("machinectl-mount-")
+    ]
+    return {name: server_of(host, name) for name in names}
+
+
 def is_mounted(name: str) -> bool:
+    return is_mounted_at(mountpoint(name))
+
+
+def is_mounted_at(folder: str) -> bool:
     """By the kernel's table: a stat of a mount whose server is away would hang."""
     table = Path("/proc/self/mounts").read_text(encoding="utf-8", errors="replace")
-    return any(line.split()[1:2] == [mountpoint(name)] for line in table.splitlines())
+    return any(line.split()[1:2] == [folder] for line in table.splitlines())
 
 
 def telling(journal: str) -> str:
