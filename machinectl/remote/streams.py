@@ -29,6 +29,9 @@ Done = TypeVar("Done")
 WINDOW = 16 * 1024 * 1024
 """Bytes that a host may send ahead, kept in memory twice at worst: 2.5 Gbit/s over 50 ms."""
 
+ANSWER = 60.0
+"""Seconds for an agent that runs to say what it is asked for."""
+
 _NOT_OURS = ("install-failed", "python-install-failed", "bootstrap-failed")
 """What the agent's start says where only root can put the agent there."""
 
@@ -51,15 +54,19 @@ class AgentStream:
         self.machine = machine
         channel.divert_stderr(self._take)
 
-    def expect(self, event: str) -> dict[str, Any]:
-        """The next event of that kind. Raises what the agent reports instead."""
+    def expect(self, event: str, seconds: float = ANSWER) -> dict[str, Any]:
+        """The next event of that kind. Raises what the agent reports instead, and `agent-silent` when it does not
+        come; that the agent is alive is no answer."""
+        deadline = Deadline(min(seconds, self._clock.left()))
         while True:
             while self._events:
                 message = self._events.popleft()
                 if message.get("event") == event:
                     return message
             self._check()
-            if not self._receive():
+            if deadline.expired:
+                raise self._silent(f"it has not said {event!r} for {deadline.seconds:g} s")
+            if not self._receive(deadline):
                 raise self._ended()
 
     def order(self, message: Mapping[str, Any]) -> None:
@@ -128,25 +135,38 @@ class AgentStream:
     def close(self) -> None:
         self._channel.close()
 
-    def _receive(self) -> bool:
-        wait = min(IDLE_LIMIT, self._clock.left())
+    def _receive(self, until: Deadline | None = None) -> bool:
+        """False at the end of both streams. Nothing at all for a while is an error, but not before `until`."""
+        wait = min(IDLE_LIMIT, self._clock.left(), until.left() if until else IDLE_LIMIT)
         try:
             more = self._channel.receive(wait)
             self._channel.take_in()
             return more
         except SilenceError as error:
-            late = self._clock.expired
-            raise AgentFailed(
-                "the copy did not end in time" if late else "the agent fell silent",
-                why=f"it was given {self._clock.seconds:g} s" if late else f"nothing came for {wait:g} s",
-                machine=self.machine,
-                problem="agent-timeout" if late else "agent-silent",
-            ) from error
+            if self._clock.expired:
+                raise AgentFailed(
+                    "the copy did not end in time",
+                    why=f"it was given {self._clock.seconds:g} s",
+                    machine=self.machine,
+                    problem="agent-timeout",
+                ) from error
+            if until and until.expired:
+                return True  # whoever gave it says why
+            raise self._silent(f"nothing came for {wait:g} s") from error
+
+    def _silent(self, why: str) -> AgentFailed:
+        return AgentFailed(
+            "the agent fell silent",
+            why=why,
+            hint="is the host overloaded? `machinectl ssh` shows it; then run the command again",
+            machine=self.machine,
+            problem="agent-silent",
+        )
 
     def _take(self, content: bytes) -> None:
         lines = (self._partial + content).split(b"\n")
         self._partial = lines.pop()[-wire.MAX_LINE :]
-        for line in lines:
+        for line in filter(None, lines):
             try:
                 message = wire.decode(line)
             except (wire.WireError, RecursionError):

@@ -18,12 +18,13 @@ from machinectl.actions.carry import WITHIN, LocalSink, LocalSource, MachineEnd,
 from machinectl.actions.copy import How, copy
 from machinectl.actions.copy_words import Spot
 from machinectl.actions.report import Report
-from machinectl.errors import MachinectlError, MachineNotFound
+from machinectl.errors import AgentFailed, MachinectlError, MachineNotFound
 from machinectl.model import Machine
 from machinectl.remote import bootstrap, native, streams
 from machinectl.remote.agent_client import run_agent
 from machinectl.remote.become import Become
 from machinectl.remote.connection import open_connection
+from machinectl.remote.deadline import Deadline
 from machinectl.remote.native import native_connection
 from machinectl.store.store import Store
 from tests import carry_ends
@@ -32,14 +33,17 @@ from tests.contract.conftest import free_port, make_key, wait_for
 
 SIZE = 20_000_003
 
+NOISE = """ForceCommand printf 'welcome' >&2; printf 'hello'; exec sh -c "$SSH_ORIGINAL_COMMAND\""""
+
 
 @pytest.fixture
 def store(start_sshd, tmp_path, monkeypatch):
-    """Two machines, `one` and `two`, each an sshd of its own; agents go to a folder of the test's."""
+    """Two machines, `one` and `two`, each an sshd of its own; agents go to a folder of the test's. A login to `noisy`
+    says something, without a newline at its end."""
     store = Store(tmp_path / "store")
     key = make_key(tmp_path / "key")
-    for name in ("one", "two"):
-        server = start_sshd(name)
+    for name in ("one", "two", "noisy"):
+        server = start_sshd(name, ("ed25519",), *([NOISE] if name == "noisy" else []))
         server.authorize(key)
         with store.machine_lock(name):
             store.save(Machine(name, "127.0.0.1", server.address(key)))
@@ -124,6 +128,24 @@ def test_what_was_said_before_anyone_listened_is_heard(store, systems_ssh):
             channel.close_input()
             assert channel.wait(10) == 0
             assert b"".join(heard) == b"early\nlate\n"
+
+
+def test_what_a_login_says_is_no_part_of_the_stream(go):
+    for ends in (
+        (machine("noisy", size=SIZE), machine("one")),
+        (machine("one", size=SIZE), machine("noisy")),
+    ):
+        done = go(*ends)
+        assert (done.way, done.destination["sha256"]) == ("direct", sha256_of(SIZE))
+
+
+def test_an_agent_that_lives_and_does_not_answer_is_given_up():
+    words = """while sleep 0.05; do echo '{"event":"alive"}' >&2; done"""
+    with contextlib.closing(native.NativeChannel(["sh", "-c", words], "one")) as channel:
+        stream = streams.AgentStream(channel, "one", lambda _: None, Deadline(60))
+        with pytest.raises(AgentFailed, match="fell silent") as failure:
+            stream.expect("ready", 0.5)
+    assert "'ready' for 0.5 s" in failure.value.why
 
 
 @pytest.mark.parametrize("size", [0, 1, SIZE])

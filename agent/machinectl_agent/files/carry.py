@@ -38,8 +38,8 @@ LISTEN = 60.0
 """Seconds for the peer to come; the controller starts both agents at the same time."""
 
 ORDERS = 900.0
-"""Seconds for the controller to say what to do: the other end's host may be slow to let it in. A controller that is
-gone is noticed at once."""
+"""Seconds for the controller to say what to do: the other end's host may have to install Python first. A controller
+that is gone is noticed at once."""
 
 _PROGRESS = 0.2
 """Seconds between two events that say how far it is."""
@@ -54,6 +54,7 @@ def serve_carry() -> int:
     signal.signal(signal.SIGPIPE, signal.SIG_IGN)
     inbox = Inbox()
     session = Session(cast(Any, inbox), sys.stderr.buffer)
+    sys.stderr.buffer.write(b"\n")  # what the login has written there may lack a newline at its end
     session.emit(wire.hello(own_hash(), __version__))
     session.beat()
     return told(session, lambda: _Carry(session, inbox, session.read_request()["args"]).run())
