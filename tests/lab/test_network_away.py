@@ -73,6 +73,7 @@ def test_a_host_that_boots_while_etcd_is_away(cluster, lab):
     cluster.hosts[cluster.names[0]].run("systemctl stop machinectl-etcd")
     try:
         lab.reboot(cluster.names[1])
+        until(lambda: second.run("systemctl is-active machinectl-network", check=False).returncode == 0, 60.0)
         until(lambda: stale_since(cluster, 1))
     finally:
         cluster.hosts[cluster.names[0]].run("systemctl start machinectl-etcd")

@@ -200,12 +200,14 @@ class TestView:
         again.load(found)
         prefix = layout.endpoints(NETWORK.id)
         assert again.endpoints(NETWORK.id) == [ENDPOINT, other]
-        assert again.has(prefix) and not again.knows(prefix)
+        assert again.has_peers(NETWORK.id) and not again.knows_peers(NETWORK.id)
         assert again.vtep("m2") == "10.0.0.2"
         # the same cluster: what it says replaces it
         again.apply(dataclasses.replace(self.snapshot(layout.machines, m1=machines["m1"]), cluster=1))
+        assert not again.knows_peers(NETWORK.id)
         again.apply(dataclasses.replace(self.snapshot(prefix, **{other.id: other}), cluster=1))
         assert again.endpoints(NETWORK.id) == [other] and set(again.machines()) == {"m1"}
+        assert again.knows_peers(NETWORK.id)
         # another one: it was restored while nobody listened
         third = View(self.layout)
         third.load(found)
@@ -290,7 +292,7 @@ class TestCache:
         cache.save()
         again = View(self.layout)
         self.cache(tmp_path / "known", again).load()
-        assert again.endpoints(NETWORK.id) == [ENDPOINT] and not again.has(prefix)
+        assert again.endpoints(NETWORK.id) == [ENDPOINT] and not again.has_peers("big")
 
     def test_a_full_disk_ends_nothing(self, tmp_path):
         (tmp_path / "file").write_text("")

@@ -107,9 +107,13 @@ class Fabric:
         return bool(event and event.wait(deadline))
 
     def sync(self, network: str) -> int:
-        """All peers of one network into the kernel; how many changes that took."""
+        """All peers of one network into the kernel; how many changes that took. Where they are not all known yet,
+        what the process before has programmed stays; into a namespace that is new goes what that process knew."""
         with self._hold(network):
-            if network not in self._wirings:
+            known = self._view.knows_peers(network)
+            if network not in self._wirings or not (
+                known or (network in self._marked and self._view.has_peers(network))
+            ):
                 return 0
             try:
                 changes = self._dataplane.set_peers(network, self.peers(network))
@@ -196,11 +200,6 @@ class Fabric:
             self._dataplane.resolver_route(sandbox, left.mac)
         except Exception as error:  # the container may be ending at this moment
             self._journal.say("note", f"no way to the DNS after leaving {gone.network[:12]}: {error!r}")
-
-    def marked(self) -> Set[str]:
-        """Networks whose programming failed."""
-        with self._lock:
-            return set(self._marked)
 
     def _step(self, moved: Moved) -> None:
         network = moved.network

@@ -25,6 +25,9 @@ from machinectl_agent.version import __version__
 RETRY = 1.0
 """Seconds between two reconciles while etcd does not know all again after a restore."""
 
+AGAIN = 5.0
+"""Seconds after which a reconcile that failed in part is done again, twice as long each time."""
+
 GRACE = 30.0
 """Seconds that an endpoint may be on its way: dockerd lists it some time after CreateEndpoint."""
 
@@ -37,6 +40,7 @@ class Reconcile:
         self._names = names
         self._empty_since: Dict[str, float] = {}
         self._one_at_a_time = threading.Lock()
+        self._pause = AGAIN / 2
         self.last: Dict[str, object] = {}
         """What the last one did, for `status`."""
 
@@ -51,6 +55,7 @@ class Reconcile:
                 return {}
             began = time.time()
             done: Dict[str, object] = {"time": began}
+            failed = False
             for name, part in (
                 ("machine", self._machine),
                 ("docker", self._docker),
@@ -61,11 +66,15 @@ class Reconcile:
                     done[name] = part()
                 except (ApiError, KvError, Problem, OSError) as error:
                     done[name] = f"{name}: {error}"
+                    failed = True
                     self._core.journal.say("note", f"reconcile: {name}: {error}")
             self._core.wake("")
             self._core.follower.release_if_settled()
-            if self._core.view.is_holding:
-                threading.Timer(RETRY, self._core.reconcile).start()
+            self._pause = min(2 * self._pause, self._core.settings.interval) if failed else AGAIN / 2
+            if failed or self._core.view.is_holding:
+                again = threading.Timer(self._pause if failed else RETRY, self._core.reconcile)
+                again.daemon = True
+                again.start()
             done["seconds"] = round(time.time() - began, 3)
             self.last = done
             return done
@@ -170,10 +179,7 @@ class Reconcile:
                 changes += core.fabric.repair(network, partial(self._endpoints, network))
             for local in core.ledger.endpoints(network):
                 changes += bool(local.sandbox) and core.fabric.narrow(record, local.record, local.sandbox)
-            prefix = core.layout.endpoints(network)
-            # what the process before knew may be older than what is in a kernel that it has programmed
-            if core.view.knows(prefix) or (core.view.has(prefix) and network in core.fabric.marked()):
-                changes += core.fabric.sync(network)
+            changes += core.fabric.sync(network)
         if core.docker_asked:
             self._sweep(wanted)
         return changes

@@ -128,10 +128,15 @@ class View:
         with self._changed:
             return prefix in self._known
 
-    def has(self, prefix: str) -> bool:
-        """From etcd or, before it was heard, from the process before."""
+    def knows_peers(self, network: str) -> bool:
+        """The network's endpoints and the machines that they are on, both from etcd itself."""
         with self._changed:
-            return prefix in self._kept
+            return {self._layout.machines, self._layout.endpoints(network)} <= self._known
+
+    def has_peers(self, network: str) -> bool:
+        """The same, but they may also be what the process before knew."""
+        with self._changed:
+            return {self._layout.machines, self._layout.endpoints(network)} <= self._kept.keys()
 
     @property
     def is_holding(self) -> bool:
