@@ -5,15 +5,18 @@ from __future__ import annotations
 import json
 from contextlib import contextmanager
 
-PAIRS = [("shelf1", "shelf2"), ("shelf2", "shelf1")]
-"""The registry's machine, and the one that uses it."""
+
+def both_ways(names):
+    """The registry's machine, and the one that uses it."""
+    return [tuple(names), tuple(reversed(names))]
 
 
 @contextmanager
-def opened_shop(lab, make_host, new_controller, busybox):
+def opened_shop(lab, make_host, new_controller, busybox, names):
+    """`names`: two that no other module has, as a host belongs to one store."""
     controller = new_controller()
     controller.gateway = lab.settings.gateway
-    suites = (("shelf1", "bookworm"), ("shelf2", "trixie"))
+    suites = zip(names, ("bookworm", "trixie"), strict=True)
     controller.hosts = {name: make_host(name, suite) for name, suite in suites}
     runs = [
         controller.start("create", "--ip", host.ip, "--ssh-key", host.key, name)
@@ -38,7 +41,7 @@ def clear(shop):
         known = record["host"].get("registry_cas", {})
         if known:
             shop.run("provision", name, *(f"--registry-ca={place}=" for place in known))
-    shop.run("config", "unset", "shelf*", "insecure-registries", "registry-mirrors")
+    shop.run("config", "unset", "all", "insecure-registries", "registry-mirrors")
 
 
 def push(shop, client, image, of="busybox", check=True):

@@ -8,7 +8,9 @@ import pytest
 
 from machinectl.remote import registry_client
 from machinectl.remote.registry_client import RegistryClient
-from tests.lab.registry_shop import PAIRS, clear, opened_shop, push
+from tests.lab.registry_shop import both_ways, clear, opened_shop, push
+
+NAMES = ("shelf1", "shelf2")
 
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(300)]
 
@@ -18,11 +20,11 @@ PASSWORD = "correct horse"
 
 @pytest.fixture(scope="module")
 def shop(lab, make_host, new_controller, busybox):
-    with opened_shop(lab, make_host, new_controller, busybox) as shop:
+    with opened_shop(lab, make_host, new_controller, busybox, NAMES) as shop:
         yield shop
 
 
-@pytest.fixture(params=PAIRS, ids=["bookworm", "trixie"])
+@pytest.fixture(params=both_ways(NAMES), ids=["bookworm", "trixie"])
 def pair(request, shop):
     yield request.param
     clear(shop)

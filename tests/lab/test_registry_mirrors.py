@@ -10,8 +10,10 @@ import urllib.request
 import pytest
 
 from tests.lab.inventories import Repository
-from tests.lab.registry_shop import PAIRS, clear, fresh_image, opened_shop, push
+from tests.lab.registry_shop import both_ways, clear, fresh_image, opened_shop, push
 from tests.lab.test_create import until
+
+NAMES = ("shelf3", "shelf4")
 
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(300)]
 
@@ -20,11 +22,11 @@ CALM = "everything is as it should be"
 
 @pytest.fixture(scope="module")
 def shop(lab, make_host, new_controller, busybox):
-    with opened_shop(lab, make_host, new_controller, busybox) as shop:
+    with opened_shop(lab, make_host, new_controller, busybox, NAMES) as shop:
         yield shop
 
 
-@pytest.fixture(params=PAIRS, ids=["bookworm", "trixie"])
+@pytest.fixture(params=both_ways(NAMES), ids=["bookworm", "trixie"])
 def pair(request, shop):
     yield request.param
     clear(shop)
@@ -32,7 +34,7 @@ def pair(request, shop):
 
 @pytest.fixture
 def one(shop):
-    yield PAIRS[0]
+    yield both_ways(NAMES)[0]
     clear(shop)
 
 
