@@ -99,8 +99,10 @@ def test_everything_follows_a_plain_machine(hosts, controller):
     assert f"ip1: told to use the registry at {old}:5000, which is the old address" in said.stderr
     assert [registry_is(controller, one) for one in (new, old)] == [True, False]
     controller.run("registry", "deploy", "ip2", "--use-on", "ip1")
+    controller.run("provision", "ip1", "--registry-ca", f"{old}:5000=")
     assert f"{new}:5000" in controller.run("registry", "check", "ip1").stdout
-    controller.run("registry", "undeploy", "ip2")
+    assert "ip1 use it" in controller.run("rm", "-y", "ip2").stderr
+    controller.run("create", "--ip", new, "--ssh-key", host.key, "ip2")
     assert controller.run("ip", "ip2").stdout.strip() == new
     assert state(controller, "ip2") == "Running[]"
     assert started(controller, "ip2", "on") == began
