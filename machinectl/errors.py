@@ -95,6 +95,10 @@ class CertificateError(MachinectlError):
     problem = "certificate"
 
 
+CONNECTION_BROKEN = "connection-broken"
+"""The problem of a `ConnectionFailed` that ended what had begun."""
+
+
 class ConnectionFailed(MachinectlError):
     problem = "unreachable"
 

@@ -16,7 +16,7 @@ from machinectl.actions.fleet import PARALLEL, Outcome
 from machinectl.actions.interruptible import on_each_until_interrupted
 from machinectl.actions.patterns import choose_names
 from machinectl.actions.report import Report
-from machinectl.errors import AgentFailed, MachinectlError, UsageError
+from machinectl.errors import CONNECTION_BROKEN, AgentFailed, MachinectlError, UsageError
 from machinectl_agent.problems import Problem
 
 if TYPE_CHECKING:
@@ -119,6 +119,8 @@ def _copy_group(
     except MachinectlError as error:
         if error.problem == "permission-denied" and not error.machine:
             error.hint = ""  # who reads and writes here is not ours to choose
+        if error.problem == CONNECTION_BROKEN:
+            error.hint = "the same with --resume goes on with what has come; without it, it begins anew"
         raise
     report.event({"event": "whole"})  # the last words on how far it is may be a little older
     return done

@@ -11,6 +11,7 @@ from machinectl.actions.converge import connect, whoami
 from machinectl.actions.fleet import Outcome, on_each
 from machinectl.actions.report import Report
 from machinectl.errors import (
+    CONNECTION_BROKEN,
     AgentFailed,
     ConnectionFailed,
     EngineUnreachable,
@@ -135,7 +136,7 @@ def _order_reboot(
         try:
             run_agent(connection, build_bundle(), request, on_event=on_event, deadline=POWER_DEADLINE)
         except lost as error:
-            if error.problem not in ("unreachable", "agent-failed", "remote-failed"):
+            if error.problem not in ("unreachable", CONNECTION_BROKEN, "agent-failed", "remote-failed"):
                 raise
             # a host that goes down may take the answer with it: a reset even takes what had come and was not yet read
             return identity, None if announced else error

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from machinectl.errors import BecomeFailed, ConnectionFailed, MachinectlError, RemoteFailed
+from machinectl.errors import CONNECTION_BROKEN, BecomeFailed, ConnectionFailed, MachinectlError, RemoteFailed
 from machinectl.remote import become
 from machinectl.remote.deadline import Deadline
 
@@ -230,6 +230,7 @@ class Channel:
             why=str(reason) if reason and str(reason) else "the host closed it or is gone",
             hint="is the host still up? run the command again: it goes on where it stopped",
             machine=self._label,
+            problem=CONNECTION_BROKEN,
         )
 
     def _lost(self) -> bool:

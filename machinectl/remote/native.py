@@ -14,7 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import IO
 
-from machinectl.errors import ConnectionFailed
+from machinectl.errors import CONNECTION_BROKEN, ConnectionFailed
 from machinectl.model import SshAddress
 from machinectl.remote.become import Become, wrap
 from machinectl.remote.channel import MAX_LINE, InputClosed, SilenceError
@@ -197,6 +197,7 @@ class NativeChannel:
                 why=self.stderr_tail().rpartition("\n")[2] or "the host closed it or is gone",
                 hint="is the host still up? run the command again: it goes on where it stopped",
                 machine=self._machine,
+                problem=CONNECTION_BROKEN,
             )
         return status
 
