@@ -2,8 +2,9 @@
 
 apply      one request on stdin (wire.py), events on stdout; the wanted state is in the request
 etcd       the same for this machine's etcd member (see etcd/)
-    if verb in ("apply", "etcd", "facts", "files", "images", "power", "upgrade", "volumes"):
 facts      the same, with the host's facts as the result
+files      the same; questions about files (see files/ops.py)
+images     the same; the engine's images (see images/)
 upgrade    the same; only the daemon is brought to this bundle
 carry      the same, then one end of a stream on stdin or stdout; events on stderr (see files/carry.py)
 shares     the same; one end of a volume that several machines have (see shares/)
@@ -20,6 +21,7 @@ version    the version and the bundle's hash, for people
 
 from __future__ import annotations
 
+import gc
 import sys
 from typing import List, Optional
 
@@ -39,6 +41,8 @@ def main(argv: Optional[List[str]] = None) -> int:  # noqa: PLR0911 - one for ea
         "upgrade",
         "volumes",
     ):
+        # a request is over before there is much to collect: 2 ms of an apply that has nothing to do
+        gc.set_threshold(50_000)
         from machinectl_agent.session import serve_request  # noqa: PLC0415 - each verb loads what it needs
 
         return serve_request(verb)

@@ -63,7 +63,7 @@ def render_bootstrap(
 def agent_command(verb: str, *, tree: str = "current", root: str = ROOT) -> str:
     """Pure: the command for an agent that is there already, `dial-stdio` for one. `tree` may be a hash."""
     folder = shlex.quote(f"{root}/{tree}")
-    script = f'read -r python < {folder}/interpreter && exec "$python" -I {folder} {shlex.quote(verb)}'
+    script = f'read -r python < {folder}/interpreter && exec "$python" -IS {folder} {shlex.quote(verb)}'
     return f"exec sh -c {shlex.quote(script)}"
 
 

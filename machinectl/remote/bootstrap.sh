@@ -10,7 +10,7 @@ say hello
 
 become_agent() {
     say run
-    exec "$1" -I "$tree" "$verb"
+    exec "$1" -IS "$tree" "$verb" # all that it needs is in the tree: site would cost 4 ms
 }
 
 # Installed: the receiver wrote down which Python works. This path costs no Python start of its own.

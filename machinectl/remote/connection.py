@@ -146,7 +146,7 @@ def open_connection(
     shows now for the right one.
     Raises `ConnectionFailed` and, below it, `HostKeyChanged` and `AuthenticationFailed`.
     """
-    from machinectl.remote.hops import open_hops  # noqa: PLC0415  # imports paramiko
+    from machinectl.remote.hops import open_hops  # noqa: PLC0415
 
     try:
         hops = open_hops(address, known_hosts, Deadline(deadline), replace_host_key=replace_host_key)

@@ -17,7 +17,7 @@ from tests.lab.test_volume import Shop, clean, data, lines, shop  # noqa: F401 -
 
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(300)]
 
-AGENT = "^[^ ]*python[^ ]* -I /opt/machinectl/agent/[0-9a-f]*"
+AGENT = "^[^ ]*python[^ ]* -IS* /opt/machinectl/agent/[0-9a-f]*"
 """How a command of the agent's looks to pgrep."""
 
 

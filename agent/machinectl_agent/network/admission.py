@@ -10,7 +10,8 @@ from machinectl_agent.host import Host
 from machinectl_agent.kv.gateway import Gateway
 from machinectl_agent.kv.interface import KvError
 from machinectl_agent.kv.tls import Tls
-from machinectl_agent.network.records import PREFIX, Layout, MachineRecord, decode
+from machinectl_agent.network.paths import PREFIX
+from machinectl_agent.network.records import Layout, MachineRecord, decode
 from machinectl_agent.network.underlay import is_here, link_address
 from machinectl_agent.problems import Problem
 from machinectl_agent.spec import NetworkSpec

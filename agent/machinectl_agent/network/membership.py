@@ -6,8 +6,7 @@ import dataclasses
 import json
 from typing import Dict, NamedTuple, Sequence
 
-from machinectl_agent.network.paths import CONFIG
-from machinectl_agent.network.records import PREFIX
+from machinectl_agent.network.paths import CONFIG, PREFIX
 from machinectl_agent.spec import NetworkSpec
 
 FOLDER = "/etc/machinectl/etcd"

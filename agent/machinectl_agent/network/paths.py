@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+PREFIX = "/machinectl/v1/"
+"""Of all keys in etcd."""
 CONFIG = "/etc/machinectl/network.json"
 PLUGIN_SOCKET = "/run/docker/plugins/machinectl.sock"
 LEDGER = "/var/lib/machinectl/network.json"

@@ -27,7 +27,7 @@ import json
 from dataclasses import dataclass, field
 from typing import Any, Dict, Mapping, Tuple, Type, TypeVar
 
-PREFIX = "/machinectl/v1/"
+from machinectl_agent.network.paths import PREFIX
 
 DRIVER = "machinectl"
 """Docker's name of the network driver and of the IPAM driver."""

@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Dict, Tuple
 
 from machinectl_agent.daemon.settings import NETWORK_SOCKET
-from machinectl_agent.network.paths import CACHE, CONFIG, ENDPOINTS, LEDGER, PLUGIN_SOCKET
-from machinectl_agent.network.records import PREFIX
+from machinectl_agent.network.paths import CACHE, CONFIG, ENDPOINTS, LEDGER, PLUGIN_SOCKET, PREFIX
 from machinectl_agent.problems import Problem
 
 

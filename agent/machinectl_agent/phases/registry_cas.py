@@ -8,7 +8,6 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
-import ssl
 from typing import Tuple
 
 from machinectl_agent.problems import Problem
@@ -33,6 +32,8 @@ def wanted_files(spec: Spec) -> Tuple[FileSpec, ...]:
 def _file(place: str, text: str) -> FileSpec:
     if not PLACE.fullmatch(place):
         raise Problem("registry-ca", f"{place!r} is no registry", hint="write it as HOST:PORT")
+    import ssl  # noqa: PLC0415 - 3 ms, and most machines want none
+
     try:
         ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cadata=text)
     except (ssl.SSLError, ValueError):

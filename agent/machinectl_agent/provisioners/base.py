@@ -1,6 +1,6 @@
 """What a provisioner is: everything about packages that differs between families of distributions.
 
-Each family is one file; `FAMILIES` in `provisioners/choose.py` is the ordered tuple of them.
+Each family is one file; `FAMILIES` in `provisioners/choose.py` names them in order.
 """
 
 from __future__ import annotations

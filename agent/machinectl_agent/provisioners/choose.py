@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Tuple
+import importlib
+from typing import Iterator
 
 from machinectl_agent.facts import Facts
 from machinectl_agent.problems import Problem
-from machinectl_agent.provisioners.arch import Arch
 from machinectl_agent.provisioners.base import Provisioner
-from machinectl_agent.provisioners.debian import Debian
-from machinectl_agent.provisioners.redhat import RedHat
-from machinectl_agent.provisioners.suse import Suse
 
-FAMILIES: Tuple[Provisioner, ...] = (Debian(), RedHat(), Suse(), Arch())
+FAMILIES = (("debian", "Debian"), ("redhat", "RedHat"), ("suse", "Suse"), ("arch", "Arch"))
+"""Module and class, in the order in which they are asked; one is loaded when those before it did not fit."""
+
+
+def families() -> Iterator[Provisioner]:
+    """All of them."""
+    for module, name in FAMILIES:
+        yield getattr(importlib.import_module(f"machinectl_agent.provisioners.{module}"), name)()
 
 
 def choose(facts: Facts, wanted_os: str) -> Provisioner:
@@ -20,10 +24,10 @@ def choose(facts: Facts, wanted_os: str) -> Provisioner:
     order. Raises `Problem` `unknown-os`."""
     words = (wanted_os,) if wanted_os else (facts.os_id, *facts.os_like)
     for word in words:
-        for family in FAMILIES:
+        for family in families():
             if word.lower() == family.name or word.lower() in family.ids:
                 return family
-    known = ", ".join(f"{family.name} ({', '.join(family.ids)})" for family in FAMILIES)
+    known = ", ".join(f"{family.name} ({', '.join(family.ids)})" for family in families())
     if wanted_os:
         what, why = f"there is no OS family {wanted_os!r}", f"known: {known}"
         raise Problem("unknown-os", what, why=why, hint="give --os one of these words, or leave it out")
