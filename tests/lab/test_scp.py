@@ -93,6 +93,33 @@ def test_a_gigabyte_in_every_direction(shop, tmp_path):
     shop.two.run("rm /root/from-one")
 
 
+def test_memory_does_not_grow_with_the_file(shop, tmp_path):
+    """600 MB in 3 s each: here, and at the machines' ends, are some buffers of it."""
+    source = tmp_path / "big"
+    with source.open("wb") as file:
+        file.truncate(600_000_000)
+    ways = [(source, "one:big"), ("one:big", "two:/root/big"), ("two:big", tmp_path / "back")]
+    for words in (*ways, ("--relay", *ways[1])):
+        process = shop.start("scp", "--limit-rate", "200M", *words, stdin=subprocess.DEVNULL)
+        seen = {"here": 0, "there": 0}
+        while process.poll() is None:
+            seen["here"] = max(seen["here"], most_memory(here, str(process.pid)))
+            for host in (shop.one, shop.two):
+                on_host = lambda command, host=host: host.run(command, check=False).stdout  # noqa: E731
+                seen["there"] = max(seen["there"], most_memory(on_host, "$(pgrep -f ' carry$')"))
+        out, error = process.communicate()
+        assert process.returncode == 0, out + error
+        assert 10_000 < seen["here"] < 150_000 and 5_000 < seen["there"] < 60_000, (words, seen)
+    shop.one.run("rm /home/ops/big")
+    shop.two.run("rm /root/big")
+
+
+def most_memory(run, pids):
+    """kB; the largest of some processes so far (VmHWM of proc_pid_status(5))."""
+    found = run(f"for one in {pids}; do grep VmHWM /proc/$one/status; done 2>/dev/null; :")
+    return max((int(line.split()[1]) for line in found.splitlines()), default=0)
+
+
 def test_twenty_thousand_files_in_every_direction(shop, tmp_path):
     source = tmp_path / "many"
     for number in range(MANY):
