@@ -133,7 +133,6 @@ def _ls(args: argparse.Namespace, store: Store) -> int:
 
 def render_table(rows: list[dict[str, Any]]) -> str:
     """A line for each name of each image."""
-
     lines = ["MACHINE\tIMAGE\tID\tCREATED\tSIZE"]
     for row in rows:
         created = datetime.datetime.fromtimestamp(row["created"], datetime.timezone.utc)

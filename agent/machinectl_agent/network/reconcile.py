@@ -41,6 +41,7 @@ class Reconcile:
         self._empty_since: Dict[str, float] = {}
         self._one_at_a_time = threading.Lock()
         self._pause = AGAIN / 2
+        self._again: Optional[threading.Timer] = None
         self.last: Dict[str, object] = {}
         """What the last one did, for `status`."""
 
@@ -71,10 +72,13 @@ class Reconcile:
             self._core.wake("")
             self._core.follower.release_if_settled()
             self._pause = min(2 * self._pause, self._core.settings.interval) if failed else AGAIN / 2
+            if self._again:
+                self._again.cancel()  # else each event while something fails would begin a row of its own
+                self._again = None
             if failed or self._core.view.is_holding:
-                again = threading.Timer(self._pause if failed else RETRY, self._core.reconcile)
-                again.daemon = True
-                again.start()
+                self._again = threading.Timer(self._pause if failed else RETRY, self._core.reconcile)
+                self._again.daemon = True
+                self._again.start()
             done["seconds"] = round(time.time() - began, 3)
             self.last = done
             return done
