@@ -23,6 +23,7 @@ import pytest
 
 from machinectl.pki.authority import ensure_authority
 from machinectl.pki.leaves import ensure_server
+from tests.frozen import freeze
 
 ETCD = shutil.which("etcd")
 ETCDCTL = shutil.which("etcdctl")
@@ -137,7 +138,7 @@ class EtcdCluster:
 
     def freeze(self, member: int = 0) -> None:
         """SIGSTOP: the kernel still takes connections for it, nobody answers."""
-        os.kill(self.processes[member].pid, signal.SIGSTOP)
+        freeze(self.processes[member].pid)
 
     def thaw(self, member: int = 0) -> None:
         os.kill(self.processes[member].pid, signal.SIGCONT)

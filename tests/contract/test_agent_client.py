@@ -67,9 +67,12 @@ say("done", result={"args": request["args"], "argv": sys.argv[1:]})
 def test_the_short_path_is_fast(ask):
     body = "hello(); say('done', result={})"
     ask(body)
-    started = time.monotonic()
-    ask(body)
-    assert time.monotonic() - started < 0.5  # 35 ms on an idle machine
+    times = []
+    for _ in range(3):
+        started = time.monotonic()
+        ask(body)
+        times.append(time.monotonic() - started)
+    assert min(times) < 0.5  # 35 ms on an idle machine
 
 
 def test_needed_files_are_provided_and_answered(ask, connection, tmp_path):

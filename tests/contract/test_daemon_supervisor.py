@@ -5,7 +5,6 @@ from __future__ import annotations
 import fcntl
 import io
 import os
-import signal
 import socket
 import subprocess
 import sys
@@ -19,6 +18,7 @@ from machinectl_agent.daemon.journal import Journal
 from machinectl_agent.daemon.settings import Settings
 from machinectl_agent.daemon.supervisor import Supervisor
 from machinectl_agent.daemon.systemd import Systemd, UnitState
+from tests.frozen import freeze
 
 DOCKERD = """
 import os, socket, sys, time
@@ -148,7 +148,7 @@ def test_a_dockerd_that_is_well_costs_no_call_of_systemctl(scene):
 def test_a_hanging_dockerd_is_restarted_after_three_minutes(scene):
     scene.systemd.run()
     scene.ticks(3)
-    os.kill(scene.systemd.process.pid, signal.SIGSTOP)
+    freeze(scene.systemd.process.pid)
     assert scene.ticks(3, 20) == "silent"
     assert scene.systemd.actions == []
     shot = scene.supervisor.snapshot()
@@ -224,7 +224,7 @@ def test_nothing_is_done_while_an_apply_is_at_work(scene):
 def test_an_action_is_decided_by_what_systemd_says_right_then(scene):
     scene.systemd.run()
     scene.ticks(1)
-    os.kill(scene.systemd.process.pid, signal.SIGSTOP)
+    freeze(scene.systemd.process.pid)
     scene.ticks(5)
     scene.systemd.active = "deactivating"  # an admin's stop, and no new mark
     scene.ticks(100)

@@ -72,13 +72,13 @@ def test_knocking_ends_with_the_first_answer(server):
     began = time.monotonic()
     # 192.0.2.1 is nobody's (RFC 5737)
     assert reach.knock({("192.0.2.1", 80), ("127.0.0.1", port)}) is None
-    assert time.monotonic() - began < 2
+    assert time.monotonic() - began < 5
 
 
 def test_knocking_at_closed_doors():
     began = time.monotonic()
     trouble = reach.knock({("127.0.0.1", 1), ("192.0.2.1", 80)}, silence=1.0)
-    assert time.monotonic() - began < 3
+    assert time.monotonic() - began < 8
     assert trouble is not None
     assert set(trouble) == {"127.0.0.1", "192.0.2.1"}
     assert "refused" in reach.reasons(trouble)

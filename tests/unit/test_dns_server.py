@@ -360,7 +360,7 @@ class TestForwarding:
             began = time.monotonic()
             for _ in range(5):
                 assert shown(one.ask("a.example.org", tcp=tcp))[2] == ["192.0.2.1"]
-            assert time.monotonic() - began < 0.3
+            assert time.monotonic() - began < 5 * 0.3
 
     def test_all_silent(self, monkeypatch):
         monkeypatch.setattr("machinectl_agent.network.dns.relay.PATIENCE", 0.1)

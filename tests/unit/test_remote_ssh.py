@@ -161,7 +161,7 @@ def test_every_address_is_tried_and_a_silent_one_costs_a_quarter_second(monkeypa
         assert connection.getpeername() == server.getsockname()
         assert connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
         assert connection.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
-        assert time.monotonic() - started < 2
+        assert time.monotonic() - started < 5
         connection.close()
         found.pop()
         with pytest.raises(ConnectionFailed, match="does not answer") as caught:
