@@ -8,6 +8,7 @@ archive and gets it with the request once more. A host without Python gets its d
 from __future__ import annotations
 
 import collections
+import contextlib
 import hashlib
 import secrets
 import shlex
@@ -17,7 +18,7 @@ from typing import Any
 
 from machinectl.errors import AgentFailed
 from machinectl.remote.bundle import Bundle
-from machinectl.remote.channel import Channel
+from machinectl.remote.channel import Channel, InputClosed
 from machinectl.remote.connection import Connection
 from machinectl.remote.deadline import Deadline
 from machinectl_agent import wire
@@ -95,12 +96,17 @@ def start_agent(
     line = wire.encode(request)
     channel = connection.start(f"exec sh -c {shlex.quote(script)}", timeout=deadline.left())
     try:
-        channel.write(line, deadline.left())
+        _send(channel, line, deadline)
         _negotiate(channel, f"machinectl {token} ", bundle, line, on_event, deadline, connection.machine)
     except BaseException:
         channel.close()
         raise
     return channel
+
+
+def _send(channel: Channel, content: bytes, deadline: Deadline) -> None:
+    with contextlib.suppress(InputClosed):  # what it says at its end tells why
+        channel.write(content, deadline.left())
 
 
 def _negotiate(
@@ -130,7 +136,7 @@ def _negotiate(
         if word == "run":
             return
         if word == "need-bundle":
-            channel.write(render_archive(bundle) + request, deadline.left())
+            _send(channel, render_archive(bundle) + request, deadline)
         elif word == "need-python":
             tail.clear()
             on_event(_log(f"no usable Python on the host ({rest.strip()}): installing the distribution's"))

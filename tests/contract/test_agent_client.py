@@ -187,7 +187,9 @@ def test_noise_of_the_login_is_skipped(start_sshd, key, connect, tmp_path):
             assert result == {"fine": 1}
 
 
-def test_a_login_that_runs_nothing_is_told(start_sshd, key, connect, tmp_path):
+@pytest.mark.parametrize("size", [0, 4_000_000])
+def test_a_login_that_runs_nothing_is_told(start_sshd, key, connect, tmp_path, size):
+    """What it says counts, whether it ends before or after the request is written."""
     sshd = start_sshd(
         "closed", ("ed25519",), "ForceCommand echo This account is currently not available.; exit 1"
     )
@@ -196,7 +198,7 @@ def test_a_login_that_runs_nothing_is_told(start_sshd, key, connect, tmp_path):
         run_agent(
             connection,
             agent(""),
-            wire.request("facts", {}),
+            wire.request("facts", {"rest": "x" * size}),
             on_event=lambda _one: None,
             deadline=20,
             root=str(tmp_path / "agents"),
