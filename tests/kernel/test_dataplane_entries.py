@@ -134,14 +134,14 @@ def test_another_vni_keeps_the_peers(host):
 
 
 def test_two_thousand_peers(host):
-    """Bounds for a busy machine; on an idle one it is 0.3 s, 0.06 s, and 0.3 ms for one."""
+    """Bounds of processor time; on an idle machine it is 0.3 s, 0.06 s, and 0.3 ms for one."""
     told = peers(2000)
-    start = time.monotonic()
+    start = time.process_time()
     assert host.plane.set_peers(NETWORK, told) == 2000 * 3 + 20
-    assert time.monotonic() - start < 3
-    start = time.monotonic()
+    assert time.process_time() - start < 3
+    start = time.process_time()
     assert host.plane.set_peers(NETWORK, told) == 0
-    assert time.monotonic() - start < 1.5
+    assert time.process_time() - start < 1.5
     one = Peer(MAC, ("10.50.0.9",), "198.51.100.7")
     assert fastest(lambda: host.plane.put_peer(NETWORK, ENDPOINT, one)) < 0.005
     assert fastest(lambda: host.plane.drop_peer(NETWORK, ENDPOINT, one)) < 0.005
