@@ -1,7 +1,9 @@
 """The agent's commands, as the controller calls them: `python3 -I /opt/machinectl/agent/HASH VERB`.
 
-apply      one request on stdin (wire.py), events on stdout; the wanted state is in the request
+apply      one request on stdin (wire.py), events on stdout; the wanted state is in the request. The daemon is asked
+           first, where it runs (see daemon/relay.py): often there is nothing to do
 etcd       the same for this machine's etcd member (see etcd/)
+survey     the same; what an apply would do
 facts      the same, with the host's facts as the result
 files      the same; questions about files (see files/ops.py)
 images     the same; the engine's images (see images/)
@@ -38,6 +40,7 @@ def main(argv: Optional[List[str]] = None) -> int:  # noqa: PLR0911 - one for ea
         "power",
         "registry",
         "shares",
+        "survey",
         "upgrade",
         "volumes",
     ):

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import threading
 from typing import Callable
 
 from machinectl_agent.bundle import own_hash
@@ -33,7 +34,7 @@ def once_per_boot(kind: str, depends_on: object, work_out: Callable[[], str], fo
     if result:
         with contextlib.suppress(OSError):  # no room in /run is no reason to fail here
             os.makedirs(folder, mode=0o700, exist_ok=True)  # noqa: PTH103 - a plain string
-            temporary = f"{path}.{os.getpid()}"
+            temporary = f"{path}.{threading.get_native_id()}"
             with open(temporary, "w", encoding="utf-8") as stream:
                 stream.write(result)
             os.replace(temporary, path)  # noqa: PTH105

@@ -11,10 +11,7 @@ from machinectl_agent.bundle import own_hash
 from machinectl_agent.conversation import Session, told
 from machinectl_agent.facts import gather
 from machinectl_agent.host import Host
-from machinectl_agent.lock import apply_lock
-from machinectl_agent.phases.base import Context, Work
-from machinectl_agent.problems import Problem
-from machinectl_agent.spec import Spec, SpecError
+from machinectl_agent.phases.base import Work
 from machinectl_agent.version import __version__
 
 __all__ = ["Session", "serve_request"]
@@ -32,64 +29,9 @@ def serve_request(verb: str) -> int:
 
 
 def _apply(session: Session, args: Mapping[str, Any]) -> Dict[str, Any]:
-    """args: spec (spec.py), dry_run, hold (do nothing where dockerd would be interrupted), last (with dry_run: the
-    spec of the last apply, whose plan tells what has been changed on the host since), for (who runs the
-    controller) → facts, changed, held, engine_version, stopped (by whose wish dockerd is down; empty: it runs), tls
-    (ca and server: the PEM files that dockerd has)."""
-    from machinectl_agent.engine.applied import owners_changes, remember  # noqa: PLC0415
-    from machinectl_agent.engine.daemon_json import CA, CERT  # noqa: PLC0415 - `facts` needs none of it
-    from machinectl_agent.engine.stopped import whose_wish  # noqa: PLC0415
-    from machinectl_agent.engine.wishes import with_others  # noqa: PLC0415
-    from machinectl_agent.phases.order import PHASES  # noqa: PLC0415 - `facts` needs none of them
-    from machinectl_agent.provisioners.installed import engine_version  # noqa: PLC0415
-    from machinectl_agent.registry.sources import told  # noqa: PLC0415
-    from machinectl_agent.runner import apply, make_plan, plan_event  # noqa: PLC0415
+    from machinectl_agent.converge import converge  # noqa: PLC0415 - the others need none of it
 
-    spec = _spec(args["spec"])
-    host = Host()
-    facts = gather(host)
-    session.emit({"event": "facts", "facts": facts.to_json()})
-    if not facts.systemd:
-        raise Problem(
-            "no-systemd",
-            "this host does not run systemd",
-            why="machinectl starts and supervises dockerd by systemd",
-            hint="use a host with systemd",
-        )
-    if args.get("dry_run"):
-        if args.get("last"):
-            last = with_others(host, _spec(args["last"]))
-            since = make_plan(host, Context(last, facts), PHASES)
-            steps = plan_event(since)["steps"] + owners_changes(host, last.engine, last.network)
-            session.emit({"event": "since", "steps": steps})
-        plan = make_plan(host, Context(with_others(host, spec), facts), PHASES)
-        session.emit(plan_event(plan))
-        return {"facts": facts.to_json(), "changed": 0, "held": False, "engine_version": engine_version(host)}
-    with apply_lock(session.log, wait=float(args.get("lock_wait", 300)), who=str(args.get("for", ""))):
-        work = Work(host, session.log, session.need)
-        if spec.engine.upgrade:
-            from machinectl_agent.provisioners.upgrade import refresh  # noqa: PLC0415 - seldom
-
-            refresh(host, facts, spec, session.log)
-        context = Context(with_others(host, spec), facts)
-        before = told(host)
-        changed = apply(work, context, PHASES, session.emit, hold=bool(args.get("hold")))
-        if changed is not None:
-            remember(host)
-    if changed and told(host) != before:
-        from machinectl_agent.registry.probe import warn_of_mirrors  # noqa: PLC0415 - seldom
-
-        warn_of_mirrors(host, lambda text: session.emit({"event": "warning", "text": text}))
-    result = {"changed": changed or 0, "held": changed is None, "engine_version": engine_version(host)}
-    tls = {"ca": host.read(CA) or "", "server": host.read(CERT) or ""}
-    return {"facts": facts.to_json(), "stopped": whose_wish(host), "tls": tls, **result}
-
-
-def _spec(document: Mapping[str, Any]) -> Spec:
-    try:
-        return Spec.from_json(document)
-    except SpecError as error:
-        raise Problem("spec", "the agent does not understand the wanted state", why=str(error)) from error
+    return converge(session, args)
 
 
 def _upgrade(session: Session, args: Mapping[str, Any]) -> Dict[str, Any]:
@@ -140,6 +82,12 @@ def _shares(session: Session, args: Mapping[str, Any]) -> Dict[str, Any]:
     return shares(session, args)
 
 
+def _survey(session: Session, args: Mapping[str, Any]) -> Dict[str, Any]:
+    from machinectl_agent.converge import survey  # noqa: PLC0415 - the others need none of it
+
+    return survey(session, args)
+
+
 _VERBS: Dict[str, Callable[[Session, Mapping[str, Any]], Dict[str, Any]]] = {
     "apply": _apply,
     "etcd": _etcd,
@@ -149,6 +97,7 @@ _VERBS: Dict[str, Callable[[Session, Mapping[str, Any]], Dict[str, Any]]] = {
     "power": _power,
     "registry": _registry,
     "shares": _shares,
+    "survey": _survey,
     "upgrade": _upgrade,
     "volumes": _volumes,
 }

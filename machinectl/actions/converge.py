@@ -197,12 +197,12 @@ def survey(
             so_far = _certificates_so_far(store, machine, take_over=take_over)
             tls = for_host(store, machine, so_far, once, known)
             spec = _spec(store, machine, tls, take_over=take_over, contents=contents, once=once)
-            args: dict[str, Any] = {"spec": spec.to_json(), "dry_run": True}
+            args: dict[str, Any] = {"spec": spec.to_json()}
             if last is not None:
                 so_far = _certificates_so_far(store, last, take_over=take_over)
                 before = for_host(store, last, so_far, None, known)
                 args["last"] = _spec(store, last, before, take_over=take_over).to_json()
-            request = wire.request("apply", args)
+            request = wire.request("survey", args)
             run_agent(connection, build_bundle(), request, on_event=watch.event, deadline=APPLY_DEADLINE)
 
         knowing_others(connection, store, machine, attempt, once, keep=False)

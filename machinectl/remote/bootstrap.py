@@ -29,6 +29,9 @@ ROOT = "/opt/machinectl/agent"
 SEARCH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 """What a non-login shell's PATH may lack."""
 
+SOCKET = "/run/machinectl/agent.sock"
+"""Of the agent's daemon on the host, which answers what needs no agent of its own."""
+
 INSTALL_LIMIT = 300
 """Seconds for one run of the host's package manager."""
 
@@ -46,6 +49,7 @@ def render_bootstrap(
     root: str = ROOT,
     search: str = SEARCH,
     limit: int = INSTALL_LIMIT,
+    socket: str = SOCKET,
 ) -> str:
     """Pure: the script with its values in front."""
     values = {
@@ -56,6 +60,7 @@ def render_bootstrap(
         "receiver": _text("receive_bundle.py"),
         "limit": str(limit),
         "search": search,
+        "socket": socket,
     }
     assignments = [f"{name}={shlex.quote(value)}" for name, value in values.items()]
     return "\n".join([*assignments, _text("bootstrap.sh")])

@@ -1,5 +1,5 @@
 # Finds or installs Python, finds or takes the agent, and becomes the agent. POSIX sh: dash, busybox ash, bash.
-# Set before: root hash token verb receiver limit search
+# Set before: root hash token verb receiver limit search socket
 # It answers in lines `machinectl TOKEN WORD …`; what stands before the first one is noise of login scripts.
 # No backslashes and few quotes: this text passes through login shells and sudo in quotes.
 PATH=$PATH:$search
@@ -10,6 +10,14 @@ say hello
 
 become_agent() {
     say run
+    # a daemon that runs has everything loaded
+    case $verb in
+    survey | apply)
+        if [ -S "$socket" ]; then
+            exec "$1" -IS "$tree/machinectl_agent/daemon/relay.py" "$socket" "$tree" "$verb"
+        fi
+        ;;
+    esac
     exec "$1" -IS "$tree" "$verb" # all that it needs is in the tree: site would cost 4 ms
 }
 

@@ -88,6 +88,28 @@ def test_an_agent_that_hangs_is_noticed_and_provision_restarts_it(machine, contr
     assert "everything is as it should be" in controller.run("provision", machine.name).stderr
 
 
+def test_nothing_to_do_is_said_by_the_daemon(machine, controller, status):
+    """Without an agent of its own, which can't even start here; where there is something to do, that is wanted."""
+    session = (
+        machine.run("realpath /opt/machinectl/agent/current").stdout.strip() + "/machinectl_agent/session.py"
+    )
+    words = ("--engine-label", "a=b", machine.name)
+    machine.run(f"mv {session} {session}.away")
+    try:
+        assert "everything is as it should be" in controller.run("provision", machine.name).stderr
+        assert (
+            controller.run("provision", "--dry-run", machine.name).stdout
+            == f"{machine.name}: everything is as it should be\n"
+        )
+        assert "a=b" in controller.run("provision", "--dry-run", *words).stdout
+        refused = controller.run("provision", *words, check=False)
+        assert "No module named 'machinectl_agent.session'" in refused.stderr
+    finally:
+        machine.run(f"mv {session}.away {session}")
+    assert "reload docker.service (labels)" in controller.run("provision", *words).stderr
+    assert status()["agent"]["memory"] < 40e6
+
+
 def test_a_killed_dockerd_is_back_and_counted(machine, status):
     before = reaches(status, "running")["engine"]
     machine.run(f"kill -9 {before['pid']}")

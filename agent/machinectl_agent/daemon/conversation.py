@@ -1,4 +1,6 @@
-"""One client of the daemon: a request, its answer, the end (wire.py). Any uid but root is sent away."""
+"""One client of the daemon: a request, its answer, the end (wire.py). Any uid but root is sent away.
+
+A verb of `Work` is answered as an agent of its own would: with events on the way, and without a limit of time."""
 
 from __future__ import annotations
 
@@ -8,11 +10,16 @@ import time
 from typing import Any, Callable, Dict, Mapping
 
 from machinectl_agent import wire
+from machinectl_agent.conversation import Session, told
 from machinectl_agent.daemon.settings import Settings
 from machinectl_agent.problems import Problem
 
 Answer = Callable[[Mapping[str, Any]], Dict[str, Any]]
 """A verb's args → its result. Raises `Problem`."""
+
+
+Work = Callable[[Session, Mapping[str, Any]], Dict[str, Any]]
+"""The same with events before the result."""
 
 
 def peer_uid(client: socket.socket) -> int:
@@ -22,14 +29,18 @@ def peer_uid(client: socket.socket) -> int:
 
 
 def converse(
-    client: socket.socket, hello: wire.Message, answers: Mapping[str, Answer], settings: Settings
+    client: socket.socket,
+    hello: wire.Message,
+    answers: Mapping[str, Answer],
+    work: Mapping[str, Work],
+    settings: Settings,
 ) -> None:
     """Never raises for what a client does; `client` is closed at the end."""
     with client:
         try:
             client.settimeout(settings.patience)
             client.sendall(wire.encode(hello))
-            client.sendall(wire.encode(_outcome(client, answers, settings)))
+            _serve(client, answers, work, settings)
             client.shutdown(socket.SHUT_WR)
         except OSError:
             return  # gone, or it does not read
@@ -45,14 +56,30 @@ def refuse(client: socket.socket, hello: wire.Message, problem: Problem) -> None
             return
 
 
-def _outcome(client: socket.socket, answers: Mapping[str, Answer], settings: Settings) -> wire.Message:
+def _serve(
+    client: socket.socket, answers: Mapping[str, Answer], work: Mapping[str, Work], settings: Settings
+) -> None:
     try:
         request = _request(client, settings)
-        verb, args = request.get("verb"), request.get("args", {})
-        answer = answers.get(verb) if isinstance(verb, str) else None
-        if answer is None or not isinstance(args, dict):
-            what = f"the agent's daemon knows no {str(verb)[:40]!r}"
-            return wire.error("no-such-verb", what, f"it knows {', '.join(sorted(answers))}")
+    except Problem as problem:
+        client.sendall(wire.encode(problem.to_message()))
+        return
+    verb, args = request.get("verb"), request.get("args", {})
+    if isinstance(verb, str) and verb in work and isinstance(args, dict):
+        with client.makefile("rb") as stdin, client.makefile("wb") as stdout:
+            session = Session(stdin, stdout)
+            session.beat()
+            told(session, lambda: work[verb](session, args))
+        return
+    client.sendall(wire.encode(_outcome(verb, args, answers)))
+
+
+def _outcome(verb: object, args: object, answers: Mapping[str, Answer]) -> wire.Message:
+    answer = answers.get(verb) if isinstance(verb, str) else None
+    if answer is None or not isinstance(args, dict):
+        what = f"the agent's daemon knows no {str(verb)[:40]!r}"
+        return wire.error("no-such-verb", what, f"it knows {', '.join(sorted(answers))}")
+    try:
         return wire.done(answer(args))
     except Problem as problem:
         return problem.to_message()
@@ -79,13 +106,14 @@ def _line(client: socket.socket, settings: Settings) -> bytes:
     """One line, whole and in time: a client that sends a byte now and then is not waited for."""
     end = time.monotonic() + settings.patience
     line = bytearray()
-    while b"\n" not in line:
+    part = b""
+    while b"\n" not in part:
         left = end - time.monotonic()
         if left <= 0:
             raise Problem("idle", f"no whole request came within {settings.patience:g} s")
         client.settimeout(left)
         try:
-            part = client.recv(4096)
+            part = client.recv(65536)
         except socket.timeout:  # noqa: UP041 - in Python 3.9 it is not yet TimeoutError
             continue
         finally:

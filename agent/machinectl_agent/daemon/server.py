@@ -9,11 +9,12 @@ import signal
 import socket
 import threading
 import time
-from typing import Callable, Mapping, Optional, TextIO
+from typing import Any, Callable, Dict, Mapping, Optional, TextIO
 
 from machinectl_agent import wire
 from machinectl_agent.bundle import leave_link, own_hash
-from machinectl_agent.daemon.conversation import Answer, converse, peer_uid, refuse
+from machinectl_agent.conversation import Session
+from machinectl_agent.daemon.conversation import Answer, Work, converse, peer_uid, refuse
 from machinectl_agent.daemon.holds import sweep_until
 from machinectl_agent.daemon.journal import Journal
 from machinectl_agent.daemon.notify import notify, watchdog_seconds
@@ -30,6 +31,10 @@ BEAT = 20.0
 STUCK = 75.0
 """Seconds without a round of the supervisor after which the watchdog hears no more of us. The longest round
 is two pings at 5 s and five calls of systemctl at 10 s."""
+
+
+_WORK_STACK = 8 * 1024 * 1024
+"""Bytes for a client's thread, as a process of its own would have; only what is used is taken."""
 
 
 def serve(settings: Optional[Settings] = None, systemd: Optional[Systemd] = None) -> int:
@@ -61,7 +66,8 @@ def _serve(settings: Settings, journal: Journal, supervisor: Supervisor) -> None
     )
     notify("READY=1")
     desk = Desk(journal, supervisor)
-    door = Door(listener, settings, desk.answers())
+    door = Door(listener, settings, desk.answers(), {"survey": _survey, "apply": _apply})
+    threading.stack_size(_WORK_STACK)
     pause = min(BEAT, watchdog_seconds() / 3 or BEAT)
 
     def beat() -> None:
@@ -78,13 +84,32 @@ def _serve(settings: Settings, journal: Journal, supervisor: Supervisor) -> None
     journal.say("notice", "machinectl-agent ends")
 
 
+def _survey(session: Session, args: Mapping[str, Any]) -> Dict[str, Any]:
+    from machinectl_agent.converge import survey  # noqa: PLC0415 - a daemon that is never asked needs none of it
+
+    return survey(session, args)
+
+
+def _apply(session: Session, args: Mapping[str, Any]) -> Dict[str, Any]:
+    from machinectl_agent.converge import converge_nothing  # noqa: PLC0415
+
+    return converge_nothing(session, args)
+
+
 class Door:
     """Lets clients in, a thread for each."""
 
-    def __init__(self, listener: socket.socket, settings: Settings, answers: Mapping[str, Answer]) -> None:
+    def __init__(
+        self,
+        listener: socket.socket,
+        settings: Settings,
+        answers: Mapping[str, Answer],
+        work: Optional[Mapping[str, Work]] = None,
+    ) -> None:
         self._listener = listener
         self._settings = settings
         self._answers = answers
+        self._work = work or {}
         self._hello = wire.hello(own_hash(), __version__)
         self._places = threading.BoundedSemaphore(settings.clients)
 
@@ -120,7 +145,7 @@ class Door:
 
     def _serve(self, client: socket.socket) -> None:
         try:
-            converse(client, self._hello, self._answers, self._settings)
+            converse(client, self._hello, self._answers, self._work, self._settings)
         finally:
             self._places.release()
 

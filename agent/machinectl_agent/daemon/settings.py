@@ -22,8 +22,8 @@ class Settings:
     apply_lock: str = "/run/machinectl/apply.lock"
     clients: int = 32
     """At once. The next one is told so and let go."""
-    line: int = 64 * 1024
-    """Bytes of a request; what the daemon is asked fits into a hundred."""
+    line: int = 1024 * 1024
+    """Bytes of a request. Most fit into a hundred; that of a survey holds all that is wanted of a host."""
     patience: float = 10.0
     """For a client's whole request, and for each piece of the answer that it takes."""
     interval: float = 5.0
