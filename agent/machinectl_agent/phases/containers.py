@@ -46,5 +46,5 @@ class ContainersPhase:
 
 
 def _enable(work: Work) -> None:
-    work.host.must("systemctl", "daemon-reload", deadline=60)
+    # it reloads systemd between the two; once more costs the host 100 ms
     work.host.must("systemctl", "enable", "--now", UNIT, deadline=60)

@@ -185,8 +185,8 @@ class InstancePhase:
         storage.make(work.host, self._spec.place, account(work.host))
 
     def _enable(self, work: Work) -> None:
-        work.host.must("systemctl", "daemon-reload", deadline=60)
-        work.host.must("systemctl", "enable", self._unit, deadline=60)
+        # what starts it reloads systemd, which costs the host 100 ms each time
+        work.host.must("systemctl", "enable", "--no-reload", self._unit, deadline=60)
 
     def _restart(self, work: Work) -> None:
         host = work.host
