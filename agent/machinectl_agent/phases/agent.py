@@ -17,6 +17,7 @@ from machinectl_agent.engine.api import wait_until
 from machinectl_agent.host import Host
 from machinectl_agent.phases.base import Context, Step, Work, write_step
 from machinectl_agent.problems import Problem
+from machinectl_agent.reloading import reload_for
 from machinectl_agent.templates import render
 
 UNIT = "machinectl-agent.service"
@@ -101,7 +102,7 @@ def switch_current(work: Work) -> None:
 def start(work: Work) -> None:
     """Returns when the daemon of this bundle answers. Raises `Problem` `agent-start-failed`."""
     host = work.host
-    host.must("systemctl", "daemon-reload", deadline=60)
+    reload_for(host, UNIT)
     host.run("systemctl", "reset-failed", UNIT, deadline=20)
     done = host.run("systemctl", "restart", UNIT, deadline=START_DEADLINE + 15)
     if done.ok and wait_until(lambda: running_bundle(1.0) == own_hash(), START_DEADLINE):
@@ -118,7 +119,6 @@ def start(work: Work) -> None:
 
 
 def _enable(work: Work) -> None:
-    # what starts it reloads systemd, which costs the host 100 ms each time
     work.host.must("systemctl", "enable", "--no-reload", UNIT, deadline=60)
 
 

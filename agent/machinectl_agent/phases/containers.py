@@ -9,6 +9,7 @@ from typing import List
 from machinectl_agent.bundle import CURRENT
 from machinectl_agent.host import Host
 from machinectl_agent.phases.base import Context, Step, Work, write_step
+from machinectl_agent.reloading import reload_for
 from machinectl_agent.templates import render
 
 UNIT = "machinectl-containers.service"
@@ -46,5 +47,6 @@ class ContainersPhase:
 
 
 def _enable(work: Work) -> None:
-    # it reloads systemd between the two; once more costs the host 100 ms
-    work.host.must("systemctl", "enable", "--now", UNIT, deadline=60)
+    work.host.must("systemctl", "enable", "--no-reload", UNIT, deadline=60)
+    reload_for(work.host, UNIT)
+    work.host.must("systemctl", "start", UNIT, deadline=60)
