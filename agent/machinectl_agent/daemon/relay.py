@@ -11,8 +11,14 @@ import _socket  # what socket.py is made of
 import posix
 import sys
 
-PATIENCE = 5.0
-"""Seconds for each of a daemon's first words; one that is slower does not count."""
+HELLO_PATIENCE = 5.0
+"""Seconds for a daemon to say hello; one that is slower hangs."""
+
+PATIENCE = 15.0
+"""Seconds between two of its words; while it looks at a slow host, it says every 10 s that it lives."""
+
+BEATS = 3
+"""Words after which it is not waited for any longer: the controller hears nothing meanwhile."""
 
 PIECE = 65536
 
@@ -40,33 +46,37 @@ def main(path: str, tree: str, verb: str) -> int:
 def begin(one: "_socket.socket", path: str, bundle: str, request: bytes) -> bytes:
     """The first words of the answer; empty: it will be none."""
     try:
-        one.settimeout(PATIENCE)
+        one.settimeout(HELLO_PATIENCE)
         one.connect(path)
-        said = read_lines(one, b"", 1)
-        hello, _, more = said.partition(b"\n")
+        hello, more = read_line(one, b"")
         if more or b'"bundle":"%s"' % bundle.encode() not in hello:
             return b""
+        one.settimeout(PATIENCE)
         one.sendall(request)
-        said = read_lines(one, said, 2)
-        one.settimeout(None)
+        for _ in range(BEATS):
+            line, more = read_line(one, more)
+            if b'"event":"alive"' not in line:
+                one.settimeout(None)
+                return hello + line + more if b'"event":"facts"' in line else b""
     except OSError:
-        return b""
-    return said if b'"event":"facts"' in said.split(b"\n")[1] else b""
+        pass
+    return b""
 
 
-def read_lines(one: "_socket.socket", said: bytes, count: int) -> bytes:
-    """`said` and what comes, until there are `count` lines; raises OSError where it is late or ends."""
-    while said.count(b"\n") < count:
+def read_line(one: "_socket.socket", said: bytes) -> "tuple[bytes, bytes]":
+    """The next line, and what has come after it; raises OSError where it is late or will not come."""
+    while b"\n" not in said:
         part = one.recv(PIECE)
         if not part:
             raise OSError("it ended")
         said += part
-    return said
+    end = said.index(b"\n") + 1
+    return said[:end], said[end:]
 
 
 def become_agent(tree: str, verb: str, request: bytes) -> None:
     """With the request on stdin once more."""
-    again = posix.memfd_create("request", 0)
+    again = posix.memfd_create("request")
     write(again, request)
     posix.lseek(again, 0, 0)
     posix.dup2(again, 0)
