@@ -7,7 +7,7 @@ unit allows it little.
 
 from __future__ import annotations
 
-from typing import Any, Dict, List, Mapping, Tuple
+from typing import Any, Dict, Iterable, Iterator, List, Mapping, Tuple
 
 from machinectl_agent.conversation import Session
 from machinectl_agent.engine.applied import owners_changes, remember
@@ -17,7 +17,7 @@ from machinectl_agent.engine.wishes import with_others
 from machinectl_agent.facts import Facts, gather
 from machinectl_agent.host import Host
 from machinectl_agent.lock import apply_lock
-from machinectl_agent.phases.base import Context, Work
+from machinectl_agent.phases.base import Context, Phase, Work
 from machinectl_agent.phases.order import PHASES
 from machinectl_agent.problems import Problem
 from machinectl_agent.provisioners.installed import engine_version
@@ -26,17 +26,26 @@ from machinectl_agent.runner import Emit, apply, make_plan, plan_event
 from machinectl_agent.spec import Spec, SpecError
 
 
-def survey(session: Session, args: Mapping[str, Any]) -> Dict[str, Any]:
+def survey(emit: Emit, args: Mapping[str, Any], phases: Iterable[Phase] = PHASES) -> Dict[str, Any]:
     """args: spec (spec.py), last (the spec of the last apply, whose plan tells what has been changed on the host
     since; may be missing) → facts, engine_version; events `facts`, `since`, `plan`. Changes nothing."""
-    host, facts, spec = _begin(session.emit, args)
+    host, facts, spec = _begin(emit, args)
     if args.get("last"):
         last = with_others(host, _read_spec(args["last"]))
-        since = make_plan(host, Context(last, facts), PHASES)
+        since = make_plan(host, Context(last, facts), phases)
         steps = plan_event(since)["steps"] + owners_changes(host, last.engine, last.network)
-        session.emit({"event": "since", "steps": steps})
-    session.emit(plan_event(make_plan(host, Context(with_others(host, spec), facts), PHASES)))
+        emit({"event": "since", "steps": steps})
+    emit(plan_event(make_plan(host, Context(with_others(host, spec), facts), phases)))
     return {"facts": facts.to_json(), "engine_version": engine_version(host)}
+
+
+def survey_by_daemon(session: Session, args: Mapping[str, Any]) -> Dict[str, Any]:
+    """The same, all of it at once: until then an agent of its own may take over."""
+    said: List[Mapping[str, Any]] = []
+    result = survey(said.append, args, _WhileHeard(session))
+    for one in said:
+        session.emit(one)
+    return result
 
 
 def converge(session: Session, args: Mapping[str, Any]) -> Dict[str, Any]:
@@ -62,20 +71,33 @@ def converge(session: Session, args: Mapping[str, Any]) -> Dict[str, Any]:
     return _result(host, facts, changed or 0, held=changed is None)
 
 
-def converge_nothing(session: Session, args: Mapping[str, Any]) -> Dict[str, Any]:
-    """The same where there is nothing to do; else `Problem` `agent-wanted`, before a word is said."""
+def converge_by_daemon(session: Session, args: Mapping[str, Any]) -> Dict[str, Any]:
+    """As `converge` where there is nothing to do; else `Problem` `agent-wanted`, before a word is said."""
     said: List[Mapping[str, Any]] = []
     host, facts, spec = _begin(said.append, args)
     if spec.engine.upgrade:
         raise Problem("agent-wanted", "packages are looked for")
     with apply_lock(lambda _: None, wait=0.0, who=str(args.get("for", ""))):
-        plan = make_plan(host, Context(with_others(host, spec), facts), PHASES)
+        plan = make_plan(host, Context(with_others(host, spec), facts), _WhileHeard(session))
         if any(plan.values()):
             raise Problem("agent-wanted", "there is something to do")
         remember(host)
     for one in (*said, plan_event(plan)):
         session.emit(one)
     return _result(host, facts, 0, held=False)
+
+
+class _WhileHeard:
+    """The phases, for as long as somebody listens: an agent of its own has taken over where nobody does."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+
+    def __iter__(self) -> Iterator[Phase]:
+        for phase in PHASES:
+            if self._session.gone:
+                raise Problem("agent-wanted", "nobody listens any more")
+            yield phase
 
 
 def _begin(emit: Emit, args: Mapping[str, Any]) -> Tuple[Host, Facts, Spec]:

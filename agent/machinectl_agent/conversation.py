@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from typing import Any, BinaryIO, Callable, Dict, List, Mapping
+from typing import Any, BinaryIO, Callable, Dict, List, Mapping, Optional
 
 from machinectl_agent import wire
 from machinectl_agent.problems import Problem
@@ -62,10 +62,10 @@ class Session:
     def end(self) -> None:
         self._ended.set()
 
-    def read_request(self) -> wire.Message:
-        """Raises `Problem` `wire` or `wire-version`."""
+    def read_request(self, source: Optional[BinaryIO] = None) -> wire.Message:
+        """From stdin, or where it is kept already. Raises `Problem` `wire` or `wire-version`."""
         try:
-            request = wire.decode(self._stdin.readline())
+            request = wire.decode((source or self._stdin).readline())
         except wire.WireError as error:
             raise Problem("wire", "the agent did not understand the controller", why=str(error)) from error
         try:

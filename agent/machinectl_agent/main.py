@@ -48,7 +48,7 @@ def main(argv: Optional[List[str]] = None) -> int:  # noqa: PLR0911 - one for ea
         gc.set_threshold(50_000)
         from machinectl_agent.session import serve_request  # noqa: PLC0415 - each verb loads what it needs
 
-        return serve_request(verb)
+        return serve_request(verb, *rest)
     if verb == "carry":
         from machinectl_agent.files.carry import serve_carry  # noqa: PLC0415
 

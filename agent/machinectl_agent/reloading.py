@@ -6,11 +6,10 @@ from machinectl_agent.host import Host
 
 
 def reload_for(host: Host, unit: str) -> None:
-    """Where systemd has an older `unit` than its files say; one that it has not loaded yet it reads by itself.
+    """Where systemd has an older `unit` than its files say, or remembers that there was none.
 
-    Asking costs 4 ms: NeedDaemonReload of org.freedesktop.systemd1(5)."""
-    if (
-        host.must("systemctl", "show", "--property=NeedDaemonReload", unit, deadline=20).strip()
-        != "NeedDaemonReload=no"
-    ):
+    One that it does not know it loads when it is asked, which costs 4 ms: org.freedesktop.systemd1(5)."""
+    names = "--property=LoadState,NeedDaemonReload"
+    asked = host.must("systemctl", "show", names, unit, deadline=20)
+    if set(asked.split()) != {"LoadState=loaded", "NeedDaemonReload=no"}:
         host.must("systemctl", "daemon-reload", deadline=60)

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import errno
 import time
-from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence
+from typing import Any, Callable, Dict, Iterable, List, Mapping, Optional, Sequence
 
 from machinectl_agent import wire
 from machinectl_agent.host import Host
@@ -21,7 +21,7 @@ from machinectl_agent.problems import Problem
 Emit = Callable[[Mapping[str, Any]], None]
 
 
-def make_plan(host: Host, context: Context, phases: Sequence[Phase]) -> Dict[str, List[Step]]:
+def make_plan(host: Host, context: Context, phases: Iterable[Phase]) -> Dict[str, List[Step]]:
     """Phase name → steps; changes nothing. Raises `Problem` where a wish can't be fulfilled."""
     return {phase.name: phase.plan(phase.observe(host, context), context) for phase in phases}
 

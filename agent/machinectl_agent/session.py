@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 from typing import Any, Callable, Dict, Mapping
@@ -17,15 +18,17 @@ from machinectl_agent.version import __version__
 __all__ = ["Session", "serve_request"]
 
 
-def serve_request(verb: str) -> int:
-    """Exit status 0 after `done`, 1 after `error`."""
+def serve_request(verb: str, kept: str = "") -> int:
+    """Exit status 0 after `done`, 1 after `error`. `kept`: the descriptor of a file with the request (see
+    daemon/relay.py), which is not on stdin then."""
     # a lost connection must not kill dpkg or a half-done restart: the step ends, then the run stops
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     signal.signal(signal.SIGPIPE, signal.SIG_IGN)
     session = Session(sys.stdin.buffer, sys.stdout.buffer)
     session.emit(wire.hello(own_hash(), __version__))
     session.beat()
-    return told(session, lambda: _VERBS[verb](session, session.read_request()["args"]))
+    source = os.fdopen(int(kept), "rb") if kept else None
+    return told(session, lambda: _VERBS[verb](session, session.read_request(source)["args"]))
 
 
 def _apply(session: Session, args: Mapping[str, Any]) -> Dict[str, Any]:
@@ -85,7 +88,7 @@ def _shares(session: Session, args: Mapping[str, Any]) -> Dict[str, Any]:
 def _survey(session: Session, args: Mapping[str, Any]) -> Dict[str, Any]:
     from machinectl_agent.converge import survey  # noqa: PLC0415 - the others need none of it
 
-    return survey(session, args)
+    return survey(session.emit, args)
 
 
 _VERBS: Dict[str, Callable[[Session, Mapping[str, Any]], Dict[str, Any]]] = {

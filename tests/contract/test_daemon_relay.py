@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+from subprocess import PIPE
 
 import pytest
 
@@ -16,11 +17,17 @@ from machinectl_agent import wire
 from machinectl_agent.daemon import relay
 
 HASH = "0123456789abcdef0123456789abcdef"
-HELLO = wire.hello(HASH, "1")
+PYTHON = f"{sys.executable} {sys.version.split()[0]}"
+HELLO = {**wire.hello(HASH, "1"), "python": PYTHON}
 ALIVE = {"event": "alive"}
 FACTS = {"event": "facts", "facts": {}}
 DONE = wire.done({"changed": 0})
-AGENT = "import sys; print('agent', sys.argv[1:], len(sys.stdin.read()))"
+AGENT = """
+import os, sys
+request = os.fdopen(int(sys.argv[2])).readline()
+print("agent", sys.argv[1], len(request), flush=True)
+print("told", sys.stdin.readline(), end="")
+"""
 
 
 @pytest.fixture
@@ -68,12 +75,20 @@ def daemon(tmp_path, heard):
 
 
 def ask(path, tree, size=10):
-    """What the relay says to a request, and the request."""
+    """What the relay says to a request, and the request. An agent gets a reply to its first words, too."""
     request = wire.encode(wire.request("apply", {"word": "x" * size}))
     words = [sys.executable, "-IS", relay.__file__, str(path), str(tree), "apply"]
-    done = subprocess.run(words, input=request, capture_output=True, timeout=30, check=False)
-    assert (done.returncode, done.stderr) == (0, b"")
-    return done.stdout, request
+    with subprocess.Popen(words, stdin=PIPE, stdout=PIPE, stderr=PIPE) as child:
+        assert child.stdin and child.stdout and child.stderr
+        child.stdin.write(request)
+        child.stdin.flush()
+        said = child.stdout.readline()
+        with contextlib.suppress(BrokenPipeError):
+            child.stdin.write(b"reply\n")
+            child.stdin.close()
+        said += child.stdout.read()
+        assert (child.stderr.read(), child.wait(30)) == (b"", 0)
+    return said, request
 
 
 @pytest.mark.parametrize("size", [10, 500_000])
@@ -92,7 +107,9 @@ def test_a_slow_host_is_waited_for(daemon, tree):
 @pytest.mark.parametrize(
     ("before", "after"),
     [
-        ([wire.hello("f" * 32, "1")], None),  # of another bundle
+        ([{**HELLO, "bundle": "f" * 32}], None),
+        ([{**HELLO, "python": "/usr/bin/python3 3.9.1"}], None),
+        ([wire.hello(HASH, "1")], None),
         ([HELLO, wire.error("too-many-clients", "busy")], None),
         ([HELLO], None),  # killed
         ([], None),
@@ -100,18 +117,18 @@ def test_a_slow_host_is_waited_for(daemon, tree):
         ([HELLO], [wire.error("no-such-verb", "what?")]),
         ([HELLO], []),
         ([HELLO], [ALIVE, wire.error("agent-wanted", "there is something to do")]),
-        ([HELLO], [ALIVE] * 4),
+        ([HELLO], [ALIVE] * 3),
     ],
 )
 @pytest.mark.parametrize("size", [10, 500_000])
 def test_else_it_becomes_the_agent(daemon, tree, before, after, size):
     said, request = ask(daemon(before, after), tree, size)
-    assert said.decode() == f"agent ['apply'] {len(request)}\n"
+    assert said.decode() == f"agent apply {len(request)}\ntold reply\n"
 
 
 def test_nobody_listens(tmp_path, tree):
     said, request = ask(tmp_path / "agent.sock", tree)
-    assert said.decode() == f"agent ['apply'] {len(request)}\n"
+    assert said.decode() == f"agent apply {len(request)}\ntold reply\n"
 
 
 def test_a_daemon_that_hangs_is_not_waited_for(tmp_path, tree):
@@ -120,7 +137,7 @@ def test_a_daemon_that_hangs_is_not_waited_for(tmp_path, tree):
         hanging.listen(1)
         began = time.monotonic()
         said, request = ask(tmp_path / "agent.sock", tree)
-    assert said.decode() == f"agent ['apply'] {len(request)}\n"
+    assert said.decode() == f"agent apply {len(request)}\ntold reply\n"
     assert time.monotonic() - began < relay.HELLO_PATIENCE * 3
 
 

@@ -81,7 +81,7 @@ def test_a_killed_member_is_passed_over(kind, trio):
         with lasts(0, 4):
             assert succeeds(lambda: kv.get("/a")).value == b"1"
         succeeds(lambda: kv.put("/a", b"2"))
-        with lasts(0, 5):  # one that is asked each time would cost more
+        with lasts(0, 5):
             for _ in range(10):
                 assert kv.get("/a").value == b"2"
 

@@ -96,7 +96,8 @@ def test_plan_changes_nothing_and_apply_does_what_it_says(run, controller, hosts
 def test_a_change_and_its_revert(run, repository, applied, controller):
     since = [started(controller, one.name) for one in applied]
     repository.write("group_vars/all.yml", ALL.replace("5000", "5001").replace("tree", "tree, file"))
-    repository.write("templates/motd.j2", "changed\n")
+    large = "changed\n" * 20_000  # too large to be a part of the request
+    repository.write("templates/motd.j2", large)
     repository.commit("another mirror")
     shown = run("plan", "--diff", "ap1").stdout
     assert '-        "http://127.0.0.1:5000"' in shown
@@ -106,7 +107,7 @@ def test_a_change_and_its_revert(run, repository, applied, controller):
     run("apply", "--yes")
     for host in applied:
         assert "5001" in host.run("docker info -f '{{.RegistryConfig.Mirrors}}'").stdout
-        assert host.run("cat /etc/motd").stdout == "changed\n"
+        assert host.run("cat /etc/motd").stdout == large
     repository.git("revert", "--no-edit", "HEAD")
     run("apply", "--yes")
     for host in applied:

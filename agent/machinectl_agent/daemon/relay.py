@@ -10,15 +10,13 @@ whatever else it says (it is busy, of another bundle, does not know the verb), a
 import _socket  # what socket.py is made of
 import posix
 import sys
+import time
 
 HELLO_PATIENCE = 5.0
 """Seconds for a daemon to say hello; one that is slower hangs."""
 
-PATIENCE = 15.0
-"""Seconds between two of its words; while it looks at a slow host, it says every 10 s that it lives."""
-
-BEATS = 3
-"""Words after which it is not waited for any longer: the controller hears nothing meanwhile."""
+PATIENCE = 30.0
+"""Seconds in all until it begins its answer. The controller hears nothing meanwhile, and would give up after 45."""
 
 PIECE = 65536
 
@@ -32,9 +30,9 @@ def main(path: str, tree: str, verb: str) -> int:
             break
         request += part
     one = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM)
-    begun = begin(one, path, tree.rpartition("/")[2], request)
+    begun = begin(one, path, words_of(tree), request)
     if not begun:
-        become_agent(tree, verb, request)
+        become_agent(tree, verb, request, path)
     write(1, begun)
     while True:
         part = one.recv(PIECE)
@@ -43,44 +41,64 @@ def main(path: str, tree: str, verb: str) -> int:
         write(1, part)
 
 
-def begin(one: "_socket.socket", path: str, bundle: str, request: bytes) -> bytes:
+def words_of(tree: str) -> "list[bytes]":
+    """What a daemon says in its hello that runs from the same bundle by the same Python."""
+    bundle, version = tree.rpartition("/")[2], sys.version.split()[0]
+    return [
+        b'"bundle":"%s"' % bundle.encode(),
+        b'"python":"%s %s"' % (sys.executable.encode(), version.encode()),
+    ]
+
+
+def begin(one: "_socket.socket", path: str, words: "list[bytes]", request: bytes) -> bytes:
     """The first words of the answer; empty: it will be none."""
     try:
+        end = time.monotonic() + HELLO_PATIENCE
         one.settimeout(HELLO_PATIENCE)
         one.connect(path)
-        hello, more = read_line(one, b"")
-        if more or b'"bundle":"%s"' % bundle.encode() not in hello:
+        hello, more = read_line(one, b"", end)
+        if more or not all(word in hello for word in words):
             return b""
-        one.settimeout(PATIENCE)
         one.sendall(request)
-        for _ in range(BEATS):
-            line, more = read_line(one, more)
-            if b'"event":"alive"' not in line:
-                one.settimeout(None)
-                return hello + line + more if b'"event":"facts"' in line else b""
+        end = time.monotonic() + PATIENCE
+        line, more = read_line(one, more, end)
+        while b'"event":"alive"' in line:  # a slow host
+            line, more = read_line(one, more, end)
+        one.settimeout(None)
     except OSError:
-        pass
-    return b""
+        return b""
+    return hello + line + more if b'"event":"facts"' in line else b""
 
 
-def read_line(one: "_socket.socket", said: bytes) -> "tuple[bytes, bytes]":
+def read_line(one: "_socket.socket", said: bytes, end: float) -> "tuple[bytes, bytes]":
     """The next line, and what has come after it; raises OSError where it is late or will not come."""
     while b"\n" not in said:
+        one.settimeout(max(end - time.monotonic(), 0.001))
         part = one.recv(PIECE)
         if not part:
             raise OSError("it ended")
         said += part
-    end = said.index(b"\n") + 1
-    return said[:end], said[end:]
+    size = said.index(b"\n") + 1
+    return said[:size], said[size:]
 
 
-def become_agent(tree: str, verb: str, request: bytes) -> None:
-    """With the request on stdin once more."""
-    again = posix.memfd_create("request")
-    write(again, request)
-    posix.lseek(again, 0, 0)
-    posix.dup2(again, 0)
-    posix.execv(sys.executable, [sys.executable, "-IS", tree, verb])
+def become_agent(tree: str, verb: str, request: bytes, path: str) -> None:
+    """With the request in a file: what the controller says later comes on stdin, as ever."""
+    kept = unnamed(path)
+    write(kept, request)
+    posix.lseek(kept, 0, 0)
+    posix.set_inheritable(kept, True)
+    posix.execv(sys.executable, [sys.executable, "-IS", tree, verb, str(kept)])
+
+
+def unnamed(path: str) -> int:
+    """A file that nobody else sees; beside the daemon's socket where this Python was built for an old C library."""
+    if hasattr(posix, "memfd_create"):
+        return posix.memfd_create("request")
+    name = f"{path}.{posix.getpid()}"
+    descriptor = posix.open(name, posix.O_RDWR | posix.O_CREAT | posix.O_EXCL | posix.O_NOFOLLOW, 0o600)
+    posix.unlink(name)
+    return descriptor
 
 
 def write(descriptor: int, content: bytes) -> None:

@@ -7,6 +7,7 @@ import os
 import selectors
 import signal
 import socket
+import sys
 import threading
 import time
 from typing import Any, Callable, Dict, Mapping, Optional, TextIO
@@ -85,15 +86,15 @@ def _serve(settings: Settings, journal: Journal, supervisor: Supervisor) -> None
 
 
 def _survey(session: Session, args: Mapping[str, Any]) -> Dict[str, Any]:
-    from machinectl_agent.converge import survey  # noqa: PLC0415 - a daemon that is never asked needs none of it
+    from machinectl_agent.converge import survey_by_daemon  # noqa: PLC0415 - a daemon that is never asked needs none of it
 
-    return survey(session, args)
+    return survey_by_daemon(session, args)
 
 
 def _apply(session: Session, args: Mapping[str, Any]) -> Dict[str, Any]:
-    from machinectl_agent.converge import converge_nothing  # noqa: PLC0415
+    from machinectl_agent.converge import converge_by_daemon  # noqa: PLC0415
 
-    return converge_nothing(session, args)
+    return converge_by_daemon(session, args)
 
 
 class Door:
@@ -110,7 +111,11 @@ class Door:
         self._settings = settings
         self._answers = answers
         self._work = work or {}
-        self._hello = wire.hello(own_hash(), __version__)
+        # by it relay.py knows whether we are what it would become
+        self._hello = {
+            **wire.hello(own_hash(), __version__),
+            "python": f"{sys.executable} {sys.version.split()[0]}",
+        }
         self._places = threading.BoundedSemaphore(settings.clients)
 
     def open_until(self, ending: int, pause: float, beat: Callable[[], None]) -> None:

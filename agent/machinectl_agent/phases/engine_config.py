@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from typing import Callable, List
 
 from machinectl_agent.engine import cluster_store, daemon_json, known_good, unit
 from machinectl_agent.engine.options import removed
 from machinectl_agent.host import Host
-from machinectl_agent.memo import once_per_boot
 from machinectl_agent.phases.base import Context, Step, Work, text_diff
 from machinectl_agent.problems import Problem
 from machinectl_agent.provisioners.installed import engine_version
@@ -127,14 +125,9 @@ def _remember(work: Work, text: str, record_text: str) -> None:
 
 
 def validate(host: Host, text: str) -> None:
-    """Asks dockerd itself (`--validate`, Engine 23 and later), once. Raises `Problem` `daemon-json-refused`."""
-    dockerd = host.which("dockerd")
-    if dockerd:
-        then = os.stat(dockerd)  # noqa: PTH116 - a plain string
-        once_per_boot("daemon.json", (then.st_ino, then.st_mtime_ns, text), lambda: _validated(host, text))
-
-
-def _validated(host: Host, text: str) -> str:
+    """Asks dockerd itself (`--validate`, Engine 23 and later). Raises `Problem` `daemon-json-refused`."""
+    if not host.which("dockerd"):
+        return
     candidate = "/var/lib/machinectl/daemon.json.candidate"
     host.make_folder("/var/lib/machinectl", 0o700)
     host.write(candidate, text, 0o600)
@@ -143,7 +136,7 @@ def _validated(host: Host, text: str) -> str:
     finally:
         host.remove(candidate)
     if done.ok or "unknown flag: --validate" in done.stderr:
-        return "valid"
+        return
     raise Problem(
         "daemon-json-refused",
         f"dockerd refuses the new {daemon_json.FILE}; the host keeps the one it has",
