@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from machinectl.actions.carry import WITHIN, Carried, LocalSink, LocalSource, MachineEnd, carry
 from machinectl.actions.copy_words import Spot, group_sources, one_machine
@@ -138,17 +138,26 @@ def names_of(paths: Sequence[str]) -> list[str] | None:
 def _source(spot: Spot, args: Mapping[str, Any], report: Report) -> MachineEnd | LocalSource:
     if spot.machine:
         return MachineEnd(spot.machine, "tree", args, spot.user)
-    from machinectl_agent.files.tree.producer import produce_tree  # noqa: PLC0415 - where it is wanted
 
-    return LocalSource(lambda sink: produce_tree(args, sink, Telling(report)))
+    def produce(sink: BinaryIO) -> dict[str, Any]:
+        from machinectl_agent.files.tree.producer import produce_tree  # noqa: PLC0415 - see _destination
+
+        return produce_tree(args, sink, Telling(report))
+
+    return LocalSource(produce)
 
 
 def _destination(spot: Spot, args: Mapping[str, Any], report: Report) -> MachineEnd | LocalSink:
     if spot.machine:
         return MachineEnd(spot.machine, "tree", args, spot.user)
-    from machinectl_agent.files.tree.consumer import consume_tree  # noqa: PLC0415 - where it is wanted
 
-    return LocalSink(lambda source: consume_tree(args, source, Telling(report)))
+    def consume(source: BinaryIO) -> dict[str, Any]:
+        # not before the other end has begun: 20 ms in which that has work to do
+        from machinectl_agent.files.tree.consumer import consume_tree  # noqa: PLC0415
+
+        return consume_tree(args, source, Telling(report))
+
+    return LocalSink(consume)
 
 
 class Telling:

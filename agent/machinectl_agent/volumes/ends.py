@@ -8,6 +8,8 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Dict, List, Mapping
 
+from machinectl_agent.files.tree.folders import opened
+from machinectl_agent.files.tree.settling import Settling
 from machinectl_agent.host import Host
 from machinectl_agent.problems import Problem
 from machinectl_agent.volumes import record, staging, undo
@@ -26,7 +28,6 @@ from machinectl_agent.volumes.place import (
     reachable,
 )
 from machinectl_agent.volumes.receive import unpack
-from machinectl_agent.volumes.settling import Settling
 from machinectl_agent.volumes.shared import check_unshared, warn_of_shares
 from machinectl_agent.volumes.stored import store_stream
 from machinectl_agent.volumes.tree import check_tar, digest_tree, write_tree
@@ -37,6 +38,9 @@ if TYPE_CHECKING:
     from machinectl_agent.session import Session
 
 CHUNK = 1024 * 1024
+
+PART = 256 * 1024 * 1024
+"""Bytes of which the disk gets to work while more come."""
 
 
 def produce(args: Mapping[str, Any], sink: BinaryIO, session: Session) -> Dict[str, Any]:
@@ -129,7 +133,8 @@ def _receive(args: Mapping[str, Any], source: BinaryIO, session: Session) -> Dic
         staged = staging.Staging(name, about)
         try:
             _check_apart(apart, head, name, staged.folder)
-            settling = Settling(staged.folder)
+            with opened(os.fsencode(staged.folder)) as folder:
+                settling = Settling(folder, PART)
             try:
                 digest = arrived.extract(staged.folder, strict=bool(args.get("strict")), wrote=settling.wrote)
                 settling.settle()

@@ -10,10 +10,11 @@ from typing import Any, BinaryIO, Dict, List, Mapping, Optional, cast
 from machinectl_agent.files.framing import broken
 from machinectl_agent.files.tree import records
 from machinectl_agent.files.tree.commit import Commit
-from machinectl_agent.files.tree.durable import sync_file_system, sync_files
+from machinectl_agent.files.tree.durable import sync_files
 from machinectl_agent.files.tree.faults import problem_of, show, to_bytes
 from machinectl_agent.files.tree.pour import pour
 from machinectl_agent.files.tree.progress import Pace, Teller
+from machinectl_agent.files.tree.settling import Settling
 from machinectl_agent.files.tree.staging import Staging
 from machinectl_agent.files.tree.target import Place, Target
 from machinectl_agent.files.tree.writer import TreeWriter
@@ -21,6 +22,12 @@ from machinectl_agent.problems import Problem
 
 FEW = 64
 """Files that are synced one by one."""
+
+PART = 32 * 1024 * 1024
+"""Bytes of small files of which the disk gets to work while more come."""
+
+_BLOCK = 4096
+"""Bytes that a file takes of a disk at least, roughly."""
 
 WORTH_KEEPING = 16 * 1024 * 1024
 """Bytes; a copy that broke off with fewer is cleared away at once."""
@@ -55,6 +62,7 @@ class _Consumer:
         self._session = session
         self._pace = Pace(session)
         self._staging: Optional[Staging] = None
+        self._settling: Optional[Settling] = None
         self._writer: Optional[TreeWriter] = None
         self._open = contextlib.ExitStack()
         self._places: List[Place] = []
@@ -69,6 +77,8 @@ class _Consumer:
             return self._pour(place)
         only = to_bytes(str(root["name"])) if place.folder and plan["roots"] == 1 else b""
         self._staging = Staging(self._target, only, resume=self._resume)
+        self._settling = Settling(self._staging.descriptor, PART)
+        self._open.callback(self._settling.finish)
         self._writer = writer = TreeWriter(
             self._source,
             self._staging.descriptor,
@@ -77,6 +87,7 @@ class _Consumer:
             archive=self._archive,
             recursive=self._recursive,
             resume=self._resume,
+            wrote_small=self._wrote_small,
         )
         self._begin(place)
         while (record := records.decode(self._source)).kind != records.END:
@@ -114,6 +125,11 @@ class _Consumer:
         self._writer.root(place, len(self._places))
         self._places.append(place)
 
+    def _wrote_small(self, size: int) -> None:
+        """Where they stay few, each is synced alone: not all that others write on the file system."""
+        if self._writer and self._settling and self._writer.files > FEW:
+            self._settling.wrote(max(size, _BLOCK))
+
     def _whole(self) -> None:
         """The end mark came: what was written is all."""
         if self._source.read(1):
@@ -121,6 +137,7 @@ class _Consumer:
 
     def _commit(self) -> None:
         assert self._staging
+        assert self._settling
         assert self._writer
         self._writer.close()
         staging = self._staging
@@ -128,7 +145,7 @@ class _Consumer:
             if self._writer.files <= FEW:
                 sync_files(staging.descriptor)
             else:
-                sync_file_system(staging.descriptor)
+                self._settling.settle()
         except OSError as error:
             raise problem_of(error, self._target) from error
         commit = Commit(staging, exact=self._exact)

@@ -6,7 +6,7 @@ import contextlib
 import hashlib
 import os
 import stat
-from typing import BinaryIO, List, NamedTuple, Optional, Set
+from typing import BinaryIO, Callable, List, NamedTuple, Optional, Set
 
 from machinectl_agent.files.framing import broken
 from machinectl_agent.files.tree import records
@@ -55,8 +55,11 @@ class TreeWriter:
         archive: bool,
         recursive: bool,
         resume: bool,
+        wrote_small: Callable[[int], None],
     ) -> None:
+        """`wrote_small`: is told the size of each file that the disk is not set to work on here."""
         self._source = source
+        self._wrote_small = wrote_small
         self._pace = pace
         self._exact = exact
         self._owners = archive and os.geteuid() == 0
@@ -163,6 +166,7 @@ class TreeWriter:
                 if written != size:
                     _write_all(descriptor, memoryview(content)[written:])
                 self._wrote(size)
+                self._wrote_small(size)
             elif record.kind == records.FILE:
                 self._copy(descriptor, size)
             elif record.kind == records.SPARSE:

@@ -1,26 +1,25 @@
-"""What another program writes into a folder reaches the disk while it comes, so that the wait at the end is short."""
+"""What is written into a file system reaches the disk while more comes, so that the wait at the end is short."""
 
 from __future__ import annotations
 
 import os
 import threading
-from contextlib import suppress
 from typing import Optional
 
 from machinectl_agent.files.tree.durable import sync_file_system
-
-PART = 256 * 1024 * 1024
-"""Bytes after which the kernel is asked to write what it has. It would wait for a fifth of the memory to be full."""
 
 
 class Settling:
     """`wrote` now and then, `finish` in any case."""
 
-    def __init__(self, folder: str, part: int = PART) -> None:
-        self._descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    def __init__(self, folder: int, part: int) -> None:
+        """`folder`: a descriptor, of which a copy is kept. `part`: bytes after which the kernel is asked to write
+        what it has; it would wait for a fifth of the memory to be full."""
+        self._descriptor = os.dup(folder)
         self._part = part
         self._since = 0
         self._thread: Optional[threading.Thread] = None
+        self._error: Optional[OSError] = None
 
     def wrote(self, size: int) -> None:
         """So many bytes more. Waits for nothing."""
@@ -33,6 +32,8 @@ class Settling:
     def settle(self) -> None:
         """All of it is on the disk (syncfs(2)). Raises `OSError`."""
         self._wait()
+        if self._error:
+            raise self._error
         sync_file_system(self._descriptor)
 
     def finish(self) -> None:
@@ -40,8 +41,10 @@ class Settling:
         os.close(self._descriptor)
 
     def _sync(self) -> None:
-        with suppress(OSError):  # `settle` says it
+        try:
             sync_file_system(self._descriptor)
+        except OSError as error:
+            self._error = error  # the kernel tells a descriptor of it once, and would not again at the end
 
     def _wait(self) -> None:
         if self._thread:
