@@ -12,6 +12,7 @@ import pytest
 
 from machinectl.pki.one_time import make_pair
 from machinectl_agent.files.direct import Credential, Listener, Wire, dial
+from machinectl_agent.files.tls import TlsPeer
 from machinectl_agent.problems import Problem
 
 SOON = 5.0
@@ -152,3 +153,72 @@ def test_an_abort_wakes_who_waits(pair):
     wire.abort()
     thread.join(SOON)
     assert ended in ([0], ["stream-broken"])
+
+
+def meet(pair):
+    """Two ends of one connection."""
+    listener = Listener(pair[0], SOON)
+    peer, why = dial(pair[1], here(listener), SOON)
+    accepted = listener.take(SOON)
+    assert peer, why
+    assert accepted
+    return peer, accepted
+
+
+def test_pieces_of_any_size_come_as_they_were_sent(pair):
+    peer, accepted = meet(pair)
+    sender, receiver = Wire(peer), Wire(accepted)
+    content = bytes(range(251)) * 9000
+    sizes = (1, 4, 16384, 16385, 131072, 131073, 1_000_000)
+
+    def work():
+        left = memoryview(content)
+        for size in sizes:
+            sender.send(left[:size])
+            left = left[size:]
+        sender.send(left)
+        sender.finish(sent=True, seconds=SOON)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    came = bytearray()
+    target = memoryview(bytearray(300_000))
+    while True:
+        view = target[: (1, 5, 16383, 300_000)[len(came) % 4]]
+        size = receiver.receive_into(view)
+        if not size:
+            break
+        came += view[:size]
+    assert bytes(came) == content
+    receiver.finish(sent=False, seconds=SOON)
+    thread.join(SOON)
+
+
+def test_what_was_changed_on_the_way_is_refused(pair):
+    peer, accepted = meet(pair)
+    receiver = Wire(accepted)
+    peer.endless().sendall(b"\x17\x03\x03\x00\x20" + bytes(32))
+    with pytest.raises(Problem) as caught:
+        receiver.receive_into(memoryview(bytearray(10)))
+    assert caught.value.code == "stream-broken"
+
+
+def test_a_handshake_that_drips_ends_in_time(pair):
+    """Each byte comes soon after the one before it."""
+    theirs, ours = socket.socketpair()
+    ended = threading.Event()
+
+    def drip():
+        with contextlib.suppress(OSError):
+            theirs.sendall(b"\x16\x03\x01\x02\x00")
+            while not ended.wait(0.05):
+                theirs.sendall(b"\0")
+
+    thread = threading.Thread(target=drip)
+    thread.start()
+    with pytest.raises(OSError, match="timed out"):
+        TlsPeer(ours, pair[0].listening, server_side=True, seconds=0.3)
+    ended.set()
+    ours.close()
+    thread.join(SOON)
+    theirs.close()

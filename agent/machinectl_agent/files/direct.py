@@ -16,6 +16,7 @@ import time
 from typing import Any, List, Mapping, Optional, Sequence, Tuple
 
 from machinectl_agent.files.framing import broken
+from machinectl_agent.files.tls import TlsPeer
 
 HANDSHAKE = 5.0
 """Seconds for a peer to show its certificate; a port scanner shows none."""
@@ -38,9 +39,9 @@ class Credential:
         self.listening.num_tickets = 0  # an unread ticket would make the dialler's close a reset
         self.dialling = self._context(ssl.PROTOCOL_TLS_CLIENT, document)
 
-    def check(self, connection: ssl.SSLSocket) -> None:
+    def check(self, peer: TlsPeer) -> None:
         """Trusted is only a certificate that equals the one that was named."""
-        if connection.getpeercert(binary_form=True) != self._peer:
+        if peer.certificate() != self._peer:
             raise ssl.SSLError("another certificate than the one of this carry")
 
     @staticmethod
@@ -69,7 +70,7 @@ class Listener:
         self._guard = threading.Lock()
         self._came = threading.Event()
         self._strangers = threading.Semaphore(_STRANGERS)
-        self.accepted: Optional[ssl.SSLSocket] = None
+        self.accepted: Optional[TlsPeer] = None
         if socket.has_dualstack_ipv6():
             self._socket = socket.create_server(("", 0), family=socket.AF_INET6, dualstack_ipv6=True)
         else:
@@ -78,7 +79,7 @@ class Listener:
         self._socket.settimeout(seconds)
         threading.Thread(target=self._serve, name="listen", daemon=True).start()
 
-    def take(self, seconds: float) -> Optional[ssl.SSLSocket]:
+    def take(self, seconds: float) -> Optional[TlsPeer]:
         """The peer; None where it did not come."""
         self._came.wait(seconds)
         return self.accepted
@@ -99,8 +100,7 @@ class Listener:
 
     def _greet(self, raw: socket.socket) -> None:
         try:
-            raw.settimeout(HANDSHAKE)
-            peer = self._credential.listening.wrap_socket(raw, server_side=True)
+            peer = TlsPeer(raw, self._credential.listening, server_side=True, seconds=HANDSHAKE)
             self._credential.check(peer)
             with self._guard:
                 if self.accepted is not None:
@@ -108,7 +108,7 @@ class Listener:
                     return
                 self.accepted = peer
             self.close()
-            peer.sendall(_WELCOME)
+            peer.send(memoryview(_WELCOME))
             self._came.set()
         except (OSError, ValueError):
             raw.close()
@@ -118,9 +118,9 @@ class Listener:
 
 def dial(
     credential: Credential, targets: Sequence[Tuple[str, int]], seconds: float
-) -> Tuple[Optional[ssl.SSLSocket], str]:
+) -> Tuple[Optional[TlsPeer], str]:
     """The first of the targets that is our peer, all tried at once; else None and why."""
-    found: List[ssl.SSLSocket] = []
+    found: List[TlsPeer] = []
     reasons: List[str] = []
     guard = threading.Lock()
     settled = threading.Event()
@@ -156,12 +156,13 @@ def dial(
         return None, "; ".join(reasons) or f"no answer in {seconds:g} s"
 
 
-def _dial_one(credential: Credential, host: str, port: int, seconds: float) -> ssl.SSLSocket:
+def _dial_one(credential: Credential, host: str, port: int, seconds: float) -> TlsPeer:
     raw = socket.create_connection((host, port), timeout=seconds)
     try:
-        peer = credential.dialling.wrap_socket(raw)
+        peer = TlsPeer(raw, credential.dialling, server_side=False, seconds=seconds)
         credential.check(peer)
-        welcome = peer.recv(1)
+        welcome = bytearray(1)
+        peer.receive_into(memoryview(welcome))
     except BaseException:
         raw.close()
         raise
@@ -174,39 +175,38 @@ def _dial_one(credential: Credential, host: str, port: int, seconds: float) -> s
 class Wire:
     """The connection as a carry's transport."""
 
-    def __init__(self, peer: ssl.SSLSocket) -> None:
+    def __init__(self, peer: TlsPeer) -> None:
         self._peer = peer
-        peer.settimeout(None)
+        raw = peer.endless()
         # No TCP_USER_TIMEOUT: it ends a connection whose reader is busy elsewhere for that long (tcp(7)). What
         # keepalives can't see, the controller does: an agent that is silent.
-        peer.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        peer.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        raw.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         for name, value in _KEEPALIVE:
             if hasattr(socket, name):
-                peer.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
+                raw.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
 
     def receive_into(self, view: memoryview) -> int:
         try:
-            return self._peer.recv_into(view)  # one record, 16 KiB at most
+            return self._peer.receive_into(view)
         except (OSError, ValueError) as error:
             raise broken(getattr(error, "strerror", None) or str(error)) from error
 
     def send(self, view: memoryview) -> None:
         try:
-            self._peer.sendall(view)
+            self._peer.send(view)
         except (OSError, ValueError) as error:
             raise broken(getattr(error, "strerror", None) or str(error)) from error
 
     def abort(self) -> None:
         """From another thread: whoever is waiting in `receive_into` or `send` gets an error."""
         with contextlib.suppress(OSError):
-            socket.socket.shutdown(self._peer, socket.SHUT_RDWR)
+            self._peer.shut(socket.SHUT_RDWR)
 
     def finish(self, *, sent: bool, seconds: float) -> None:
         """`sent`: ours was the writing end; the other one reads to the end before the connection goes."""
         with contextlib.suppress(OSError, ValueError):
             if sent:
-                socket.socket.shutdown(self._peer, socket.SHUT_WR)
-                self._peer.settimeout(seconds)
-                self._peer.recv(1)
+                self._peer.shut(socket.SHUT_WR)
+                self._peer.wait_for_end(seconds)
         self._peer.close()

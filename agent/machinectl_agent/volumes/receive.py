@@ -56,7 +56,7 @@ class Arrived:
         buffer[:have] = self._rest
         came = 1
         while came:
-            # TLS gives 16 KiB at most: many of them are one write to tar
+            # many small pieces are one write to tar
             while came and have < len(buffer):
                 came = self._expander.readinto(buffer[have:])
                 have += came
