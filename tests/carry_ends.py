@@ -45,6 +45,14 @@ def _drink(args, source, session):
         os.rename(part, path)
     return {"drunk": size, "sha256": digest.hexdigest(), "user": os.geteuid()}
 
+def _note(args, session):
+    with open(args["note"], "a") as file:
+        file.write(args["text"])
+    if args.get("cut"):
+        os.kill(os.getppid(), 9)
+    return {"noted": args["text"]}
+
+AFTERWARDS["bytes"] = _note
 PRODUCERS["bytes"] = _pour
 CONSUMERS["bytes"] = _drink
 """

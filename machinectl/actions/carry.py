@@ -13,11 +13,11 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import FIRST_EXCEPTION, Future, wait
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, BinaryIO, Literal, TypeVar, cast
 
 from machinectl.actions.report import Report
-from machinectl.errors import AgentFailed, MachinectlError
+from machinectl.errors import AgentFailed, ConnectionFailed, MachinectlError
 from machinectl_agent.files.framing import Sink, Source
 from machinectl_agent.problems import Problem
 
@@ -44,6 +44,8 @@ Way = Literal["direct", "relay", "ssh"]
 Progress = Callable[[int], None]
 Produce = Callable[[BinaryIO], dict[str, Any]]
 Consume = Callable[[BinaryIO], dict[str, Any]]
+Afterwards = Callable[[dict[str, Any], dict[str, Any]], Mapping[str, Any]]
+"""Of what the source and the destination said: what the source's machine is to do now (the agent's files/ends.py)."""
 
 
 @dataclass(frozen=True)
@@ -80,6 +82,8 @@ class Carried:
     way: Way
     source: dict[str, Any]
     destination: dict[str, Any]
+    afterwards: dict[str, Any] | None = None
+    """What the source's machine did when it was told to do more; None: it was not, or did not say how it ended."""
 
 
 def carry(
@@ -94,11 +98,13 @@ def carry(
     limit_rate: int = 0,
     compress: bool = False,
     within: float = WITHIN,
+    afterwards: Afterwards | None = None,
 ) -> Carried:
     """Raises `MachinectlError` with the name of the machine whose end failed; the other end has cleaned up then.
 
     `progress` gets the bytes so far, often; `report` what the ends say. `direct` False: by this computer, always.
-    `limit_rate`: bytes per second, 0: as fast as it goes.
+    `limit_rate`: bytes per second, 0: as fast as it goes. `afterwards`: is asked when the destination has all of it,
+    where the machines reach each other.
     """
     between = isinstance(source, MachineEnd) and isinstance(destination, MachineEnd)
     told = progress or (lambda _: None)
@@ -106,8 +112,8 @@ def carry(
     began = time.monotonic()
     way: Way = "ssh"
     if isinstance(source, MachineEnd) and isinstance(destination, MachineEnd):
-        size, way, theirs, ours = _between(work, source, destination, direct=direct)
-    elif isinstance(source, MachineEnd) and isinstance(destination, LocalSink):
+        return _between(work, source, destination, direct=direct, afterwards=afterwards)
+    if isinstance(source, MachineEnd) and isinstance(destination, LocalSink):
         size, theirs, ours = _fetch(work, source, destination)
     elif isinstance(source, LocalSource) and isinstance(destination, MachineEnd):
         size, theirs, ours = _deliver(work, source, destination)
@@ -203,8 +209,9 @@ def _fetch(work: _Work, end: MachineEnd, sink: LocalSink) -> tuple[int, dict[str
 
 
 def _between(
-    work: _Work, source: MachineEnd, destination: MachineEnd, *, direct: bool
-) -> tuple[int, Way, dict[str, Any], dict[str, Any]]:
+    work: _Work, source: MachineEnd, destination: MachineEnd, *, direct: bool, afterwards: Afterwards | None
+) -> Carried:
+    began = time.monotonic()
     credentials: tuple[Any, Any] = (None, None)
     if direct:
         from machinectl.pki.one_time import make_pair  # noqa: PLC0415 - cryptography, only here
@@ -212,10 +219,13 @@ def _between(
         credentials = (one.to_json() for one in make_pair())  # type: ignore[assignment]
     with contextlib.ExitStack() as stack:
         first, second = _open_both(work, stack, (source, "produce"), (destination, "consume"), credentials)
-        reached = direct and _meet(work, first, second)
+        reached = direct and _meet(work, first, second, more=afterwards is not None)
         way: Way = "direct" if reached else "relay"
-        results = _wait_both(first, second) if reached else _relay(first, second)
-        return int(results[1].get("carried", 0)), way, _own(results[0]), _own(results[1])
+        wanted = afterwards if reached else None
+        results = _wait_both(first, second, more=wanted is not None) if reached else _relay(first, second)
+        size, theirs, ours = int(results[1].get("carried", 0)), _own(results[0]), _own(results[1])
+        done = Carried(size, time.monotonic() - began, way, theirs, ours)
+        return replace(done, afterwards=_tell(first.stream, wanted(theirs, ours))) if wanted else done
 
 
 def _open_both(
@@ -250,8 +260,9 @@ def _begin(work: Callable[[], Done]) -> Future[Done]:
     return future
 
 
-def _meet(work: _Work, source: _Open, destination: _Open) -> bool:
-    """Whether one machine reaches the other, one way or the other; both are told what to do then."""
+def _meet(work: _Work, source: _Open, destination: _Open, *, more: bool) -> bool:
+    """Whether one machine reaches the other, one way or the other; both are told what to do then. `more`: the source
+    will be told to do something afterwards."""
     reasons = []
     for dialler, listener, within in ((source, destination, DIAL[0]), (destination, source, DIAL[1])):
         if not listener.targets:
@@ -260,8 +271,8 @@ def _meet(work: _Work, source: _Open, destination: _Open) -> bool:
         dialler.stream.order({"reply": "dial", "targets": listener.targets, "within": within})
         answer = dialler.stream.expect("dialled")
         if answer["ok"]:
-            dialler.stream.order({"reply": "start", "way": "dialled"})
-            listener.stream.order({"reply": "start", "way": "accepted"})
+            for one, how in ((dialler, "dialled"), (listener, "accepted")):
+                one.stream.order({"reply": "start", "way": how, "afterwards": more and one is source})
             return True
         reasons.append(f"{dialler.stream.machine} → {listener.stream.machine}: {answer['why']}")
     if work.report:
@@ -272,21 +283,38 @@ def _meet(work: _Work, source: _Open, destination: _Open) -> bool:
     return False
 
 
-def _wait_both(source: _Open, destination: _Open) -> list[dict[str, Any]]:
-    """Until both ends are done. Closing the connections ends the agents, whatever they are at."""
+def _wait_both(source: _Open, destination: _Open, *, more: bool) -> list[dict[str, Any]]:
+    """Until both ends are done. Closing the connections ends the agents, whatever they are at. `more`: the source
+    waits for an order then."""
     streams = (source.stream, destination.stream)
-    futures = [_begin(stream.result) for stream in streams]
+    futures = [
+        _begin(source.stream.carried if more else source.stream.result),
+        _begin(destination.stream.result),
+    ]
+    whole = False
     try:
         wait(futures, return_when=FIRST_EXCEPTION)
         wait(futures, timeout=GRACE)
         found = [future.exception() if future.done() else None for future in futures]
         if any(found):
             raise _reason(found)
-        return [future.result(0) for future in futures]
+        results = [future.result(0) for future in futures]
+        whole = True
+        return results
     finally:
         for stream in streams:
-            stream.end()
+            if not (whole and more and stream is source.stream):
+                stream.end()
         wait(futures, timeout=5)  # nobody reads from them when they are closed
+
+
+def _tell(stream: AgentStream, args: Mapping[str, Any]) -> dict[str, Any] | None:
+    """None where the connection broke: it may be done or not."""
+    try:
+        stream.order({"reply": "afterwards", "args": dict(args)})
+        return dict(stream.result()["afterwards"])
+    except ConnectionFailed:
+        return None
 
 
 def _relay(source: _Open, destination: _Open) -> list[dict[str, Any]]:

@@ -119,6 +119,19 @@ class AgentStream:
             self._channel.take_stdout()
         return self._result
 
+    def carried(self) -> dict[str, Any]:
+        """As `result`, of a producer that waits for what to do afterwards."""
+        while True:
+            while self._events:
+                message = self._events.popleft()
+                if message.get("event") == "carried":
+                    return dict(message["result"])
+            self._check()
+            if not self._receive():
+                self._check()
+                raise self._ended()
+            self._channel.take_stdout()
+
     def failure(self, seconds: float) -> MachinectlError | None:
         """What went wrong at this end, given a moment to say so; None: nothing."""
         self._clock = Deadline(seconds)
@@ -182,7 +195,7 @@ class AgentStream:
         elif event == "error":
             texts = {key: str(message.get(key, "")) for key in ("what", "why", "hint", "problem")}
             self._failure = AgentFailed(**texts, machine=self.machine)
-        elif event in ("hello", "ready", "dialled"):
+        elif event in ("hello", "ready", "dialled", "carried"):
             self._events.append(message)
         elif event != "alive":
             self._on_event(message)

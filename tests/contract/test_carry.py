@@ -247,6 +247,39 @@ def test_a_local_end_that_fails(go, tmp_path):
     assert (caught.value.machine, caught.value.problem) == ("one", "source-changed")
 
 
+def test_what_is_to_be_done_afterwards(go, tmp_path):
+    """By the source's agent, when the destination has all of it; and only then."""
+    note, target = tmp_path / "note", tmp_path / "target"
+
+    def afterwards(theirs, ours, **more):
+        assert target.stat().st_size == theirs["poured"] == ours["drunk"]
+        return {"note": str(note), "text": ours["sha256"], **more}
+
+    one, two = machine("one", size=SIZE), machine("two", path=str(target))
+    done = go(one, two, afterwards=afterwards)
+    assert note.read_text() == sha256_of(SIZE)
+    assert (done.way, done.afterwards) == ("direct", {"noted": sha256_of(SIZE)})
+    assert done.source == {"poured": SIZE}
+    note.unlink()
+    with pytest.raises(MachinectlError) as caught:
+        go(one, machine("two", path=str(tmp_path / "other"), fail_at=SIZE // 2), afterwards=afterwards)
+    assert (caught.value.machine, caught.value.problem) == ("two", "disk-full")
+    done = go(one, two, afterwards=afterwards, direct=False)
+    assert (done.way, done.afterwards, note.exists()) == ("relay", None, False)
+    done = go(one, two, afterwards=functools.partial(afterwards, cut=True))
+    assert (done.way, done.afterwards, note.exists()) == ("direct", None, True)
+
+
+def test_what_can_not_be_done_afterwards_is_said(go, tmp_path):
+    with pytest.raises(MachinectlError) as caught:
+        go(
+            machine("one", size=1),
+            machine("two"),
+            afterwards=lambda _theirs, _ours: {"note": str(tmp_path), "text": ""},
+        )
+    assert (caught.value.machine, caught.value.problem) == ("one", "agent-fault")
+
+
 def test_what_can_not_begin(go):
     with pytest.raises(MachineNotFound):
         go(machine("three", size=1), machine("two"))

@@ -11,11 +11,18 @@
                                            ←    {"event":"progress","bytes":…}, and the end's own events
                                            ←    done or error
 
+A producer that is started with `"afterwards": true` is told what more to do when the consumer has all of it:
+
+                                           ←    {"event":"carried"}
+    {"reply":"afterwards","args":{…}}      →
+                                           ←    done, with what that gave as `afterwards`
+
 The controller's end of stdin ends everything: whoever kills it leaves no agent behind.
 """
 
 from __future__ import annotations
 
+import queue
 import signal
 import sys
 import threading
@@ -74,6 +81,9 @@ class _Carry:
         self._dialled: Any = None
         self._wire: Optional[Wire] = None
         self._shown = time.monotonic()
+        self._afterwards = False
+        self._later: queue.SimpleQueue[bytes] = queue.SimpleQueue()
+        """Lines that came while the stream went; empty: the controller is gone."""
 
     def run(self) -> Dict[str, Any]:
         from machinectl_agent.files.ends import CONSUMERS, PRODUCERS  # noqa: PLC0415 - they may import us
@@ -96,7 +106,25 @@ class _Carry:
             size = source.bytes
         if self._wire:
             self._wire.finish(sent=self._producing, seconds=_FAREWELL)
+        if self._producing and self._afterwards:
+            result = {**result, "afterwards": self._more(result)}
         return {**result, "carried": size}
+
+    def _more(self, result: Mapping[str, Any]) -> Dict[str, Any]:
+        """What the controller wants done when the other end is whole, which may take as long as its disk wants."""
+        from machinectl_agent.files.ends import AFTERWARDS  # noqa: PLC0415 - see run
+
+        work = AFTERWARDS.get(str(self._args["kind"]))
+        if work is None:
+            raise Problem("carry-order", "there is nothing to do after such a stream")
+        self._session.emit({"event": "carried", "result": dict(result)})
+        line = self._later.get()
+        if not line:
+            raise Problem("controller-gone", "the controller went away; nothing was done after the copy")
+        order = wire.decode(line)
+        if order.get("reply") != "afterwards":
+            raise Problem("carry-order", f"the controller wants {order.get('reply')!r} after the copy")
+        return work(order["args"], self._session)
 
     def _produce(self, end: Any, args: Mapping[str, Any], transport: Transport) -> Tuple[Dict[str, Any], int]:
         sink = Sink(
@@ -146,6 +174,7 @@ class _Carry:
                 if order.get("reply") == "dial":
                     self._dial(order)
                 elif order.get("reply") == "start":
+                    self._afterwards = bool(order.get("afterwards"))
                     return self._start(str(order["way"]))
         finally:
             if self._listener:
@@ -186,12 +215,13 @@ class _Carry:
         return self._wire
 
     def _watch(self) -> None:
-        """Nothing more comes on stdin: its end means that the controller is gone."""
+        """The end of stdin means that the controller is gone."""
 
         def run() -> None:
-            while self._inbox.readline():
-                pass
+            while line := self._inbox.readline():
+                self._later.put(line)
             self._session.gone = True
+            self._later.put(b"")
             if self._wire:
                 self._wire.abort()
 

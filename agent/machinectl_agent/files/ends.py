@@ -62,6 +62,12 @@ def _receive_volume(args: Mapping[str, Any], source: BinaryIO, session: Session)
     return consume(args, source, session)
 
 
+def _remove_volume(args: Mapping[str, Any], session: Session) -> Dict[str, Any]:
+    from machinectl_agent.volumes.ops import volumes  # noqa: PLC0415 - the others need none of it
+
+    return volumes(session, {**args, "op": "rm"})
+
+
 PRODUCERS: Dict[str, End] = {
     "changes": _send_changes,
     "image": _send_images,
@@ -74,3 +80,5 @@ CONSUMERS: Dict[str, End] = {
     "tree": _receive_tree,
     "volume": _receive_volume,
 }
+AFTERWARDS: Dict[str, Callable[[Mapping[str, Any], Session], Dict[str, Any]]] = {"volume": _remove_volume}
+"""What the producer's machine may be told to do once the consumer has all of it."""

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
-from machinectl.actions.carry import Carried, MachineEnd, carry
+from machinectl.actions.carry import Afterwards, Carried, MachineEnd, carry
 from machinectl.actions.report import Report
-from machinectl.actions.volume.ask import READING, ask_volumes, prepared
+from machinectl.actions.volume.ask import READING, ask_volumes
 from machinectl.actions.volume.backup import KIND, Consistency
 from machinectl.actions.volume.names import VolumeName
 from machinectl.errors import AgentFailed, MachinectlError, UsageError
@@ -68,21 +68,39 @@ def migrate(
     """As `clone`; then the source is removed. Refused before anything is copied where a container has it, even a
     stopped one: Docker removes no such volume. A run that was cut off after the copy is finished by the next one."""
     _check(source, target)
-    with prepared(store, source.machine, become) as last:
-        try:
-            done = _copy(
-                store, source, target, {**consistency.to_args(), "unused": True}, {**options, "strict": True},
-                direct=direct, become=become, report=report, progress=progress,
-            )  # fmt: skip
-            moved, since = _moved(done), float(done.source["since"])
-        except AgentFailed as error:
-            if error.problem != "volume-not-empty":
-                raise
-            moved, since = _there_already(store, source, target, error, become=become)
-            report.line(f"{target} has the same contents already: an earlier run was cut off before the end")
-        digest = {"sha256": moved.sha256, "entries": moved.entries, "bytes": moved.bytes}
-        last.remove(source.name, {"since": since, "digest": digest}, report)
+
+    def removal(theirs: Mapping[str, Any], ours: Mapping[str, Any]) -> dict[str, Any]:
+        return _removal(source.name, float(theirs["since"]), ours)
+
+    force = False
+    try:
+        done = _copy(
+            store, source, target, {**consistency.to_args(), "unused": True}, {**options, "strict": True},
+            direct=direct, become=become, report=report, progress=progress, afterwards=removal,
+        )  # fmt: skip
+        moved = _moved(done)
+        if done.afterwards is not None:
+            return moved
+        args = removal(done.source, done.destination)
+        force = done.way == "direct"  # it may be gone already, and the answer was lost
+    except AgentFailed as error:
+        if error.problem != "volume-not-empty":
+            raise
+        moved, since = _there_already(store, source, target, error, become=become)
+        report.line(f"{target} has the same contents already: an earlier run was cut off before the end")
+        args = _removal(source.name, since, asdict(moved))
+    question = {**args, "op": "rm", "force": force}
+    ask_volumes(store, source.machine, question, become=become, report=report, deadline=READING)
     return moved
+
+
+def _removal(name: str, since: float, digest: Mapping[str, Any]) -> dict[str, Any]:
+    """What the agent's `rm` takes: the volume goes if it still is what was copied."""
+    return {"name": name, "copied": {"since": since, "digest": _digest(digest)}}
+
+
+def _digest(said: Mapping[str, Any]) -> dict[str, Any]:
+    return {"sha256": str(said["sha256"]), "entries": int(said["entries"]), "bytes": int(said["bytes"])}
 
 
 def _there_already(
@@ -120,6 +138,7 @@ def _copy(
     become: Become,
     report: Report,
     progress: Progress | None,
+    afterwards: Afterwards | None = None,
 ) -> Carried:
     first = MachineEnd(
         source.machine,
@@ -127,17 +146,20 @@ def _copy(
         {"name": source.name, "machine": source.machine, "compress": "none", "apart": True, **sending},
     )
     second = MachineEnd(target.machine, KIND, {"name": target.name, "apart": True, **receiving})
-    return carry(store, first, second, become=become, report=report, progress=progress, direct=direct)
+    return carry(
+        store,
+        first,
+        second,
+        become=become,
+        report=report,
+        progress=progress,
+        direct=direct,
+        afterwards=afterwards,
+    )
 
 
 def _moved(done: Carried) -> Moved:
-    return Moved(
-        done.way,
-        str(done.destination["sha256"]),
-        int(done.destination["entries"]),
-        int(done.destination["bytes"]),
-        done.seconds,
-    )
+    return Moved(way=done.way, seconds=done.seconds, **_digest(done.destination))
 
 
 def _check(source: VolumeName, target: VolumeName) -> None:
