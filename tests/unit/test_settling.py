@@ -8,8 +8,8 @@ import threading
 
 import pytest
 
-from machinectl_agent.files.tree import consumer, settling
-from machinectl_agent.files.tree.settling import Settling
+from machinectl_agent.files.tree import consumer, durable, settling
+from machinectl_agent.files.tree.settling import FEW, Settling
 from tests.tree_copies import copy, look
 
 
@@ -66,7 +66,7 @@ def test_it_needs_nobody_elses_descriptor(tmp_path):
 def test_many_small_files_reach_the_disk_while_they_come(tmp_path, monkeypatch, syncs):
     monkeypatch.setattr(consumer, "PART", 10 * 4096)
     (tmp_path / "tree").mkdir()
-    for number in range(consumer.FEW + 30):
+    for number in range(FEW + 30):
         (tmp_path / f"tree/{number}").write_bytes(b"small")
     copy(tmp_path / "tree", tmp_path / "new", archive=True, recursive=True)
     assert look(tmp_path / "new") == look(tmp_path / "tree")
@@ -78,7 +78,27 @@ def test_many_small_files_reach_the_disk_while_they_come(tmp_path, monkeypatch, 
 def test_few_files_wait_for_nobody_else(tmp_path, monkeypatch, syncs):
     monkeypatch.setattr(consumer, "PART", 1)
     (tmp_path / "tree").mkdir()
-    for number in range(consumer.FEW):
+    for number in range(FEW):
         (tmp_path / f"tree/{number}").write_bytes(b"small")
     copy(tmp_path / "tree", tmp_path / "new", recursive=True)
     assert syncs[1] == []
+
+
+def test_few_are_started_and_synced_one_by_one(tmp_path, folder, syncs, monkeypatch):
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "sub/file").write_bytes(b"content")
+    (tmp_path / "link").symlink_to("nowhere")
+    started: list[str] = []
+    synced: list[str] = []
+    monkeypatch.setattr(durable, "start_writing", lambda one, _offset, _size: started.append(name_of(one)))
+    monkeypatch.setattr(os, "fsync", lambda one: synced.append(name_of(one)))
+    one = Settling(folder, 1)
+    one.wrote(1, few=True)
+    one.settle(few=True)
+    one.finish()
+    assert started == synced == [str(tmp_path), str(tmp_path / "sub/file"), str(tmp_path / "sub")]
+    assert syncs[1] == []
+
+
+def name_of(descriptor):
+    return os.readlink(f"/proc/self/fd/{descriptor}")  # noqa: PTH115 - a string is wanted

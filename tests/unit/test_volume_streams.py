@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from machinectl_agent.problems import Problem
+from machinectl_agent.volumes import receive
 from machinectl_agent.volumes.compress import Expander, Squeezer, kind_of
 from machinectl_agent.volumes.frame import (
     TRAILER_SIZE,
@@ -116,6 +117,29 @@ def test_members_are_counted_however_the_stream_is_cut(sizes, cut):
     for at in range(0, len(content), cut):
         meter.feed(content[at : at + cut])
     assert (meter.digest().entries, meter.digest().bytes) == (len(sizes), sum(sizes))
+
+
+def test_what_can_be_synced_file_by_file_is_told(tmp_path, monkeypatch):
+    folder = tmp_path / "tree"
+    (folder / "sub").mkdir(parents=True)
+    (folder / "sub/file").write_text("x")
+
+    def few(target):
+        head, arrived = unpack(io.BytesIO(backup_of(folder)), print)
+        assert head["Name"] == "db"
+        (tmp_path / target).mkdir()
+        with arrived:
+            seen = []
+            arrived.extract(str(tmp_path / target), wrote=lambda _: seen.append(arrived.few))
+        assert seen[-1] == arrived.few
+        return arrived.few
+
+    assert few("one")
+    monkeypatch.setattr(receive, "FEW", 2)
+    assert not few("two")
+    monkeypatch.undo()
+    (folder / "link").symlink_to("nowhere")
+    assert not few("three")
 
 
 def test_sizes_beyond_8_gib_are_in_the_pax_header():

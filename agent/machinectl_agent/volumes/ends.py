@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
 CHUNK = 1024 * 1024
 
-PART = 256 * 1024 * 1024
+PART = 64 * 1024 * 1024
 """Bytes of which the disk gets to work while more come."""
 
 
@@ -136,8 +136,12 @@ def _receive(args: Mapping[str, Any], source: BinaryIO, session: Session) -> Dic
             with opened(os.fsencode(staged.folder)) as folder:
                 settling = Settling(folder, PART)
             try:
-                digest = arrived.extract(staged.folder, strict=bool(args.get("strict")), wrote=settling.wrote)
-                settling.settle()
+                digest = arrived.extract(
+                    staged.folder,
+                    strict=bool(args.get("strict")),
+                    wrote=lambda size: settling.wrote(size, few=arrived.few),
+                )
+                settling.settle(few=arrived.few)
             finally:
                 settling.finish()
             if args.get("verify") == "tree":

@@ -5,6 +5,7 @@ from __future__ import annotations
 from types import TracebackType
 from typing import Any, BinaryIO, Callable, Dict, Optional, Tuple, Type
 
+from machinectl_agent.files.tree.settling import FEW
 from machinectl_agent.problems import Problem
 from machinectl_agent.volumes.compress import CHUNK, Expander
 from machinectl_agent.volumes.frame import TRAILER_SIZE, damaged, head_size, parse_head, parse_trailer
@@ -22,9 +23,15 @@ class Arrived:
         self._head = head
         self._rest = rest
         self._log = log
+        self.few = False
+        """So far, files that can be synced one by one, and nothing that can't be synced alone."""
 
     def extract(
-        self, folder: str, *, strict: bool = False, wrote: Callable[[int], None] = lambda _: None
+        self,
+        folder: str,
+        *,
+        strict: bool = False,
+        wrote: Callable[[int], None] = lambda _: None,
     ) -> Digest:
         """The tree into an empty folder. Raises `Problem` where it did not come whole; `strict`: also where tar
         could not make all of it. `wrote`: so many bytes more went to tar."""
@@ -34,6 +41,7 @@ class Arrived:
             def take(part: memoryview) -> None:
                 feed(meter, part)
                 write(part)
+                self.few = meter.entries <= FEW and meter.plain
                 wrote(len(part))
 
             trailer = self._pass_on(take)

@@ -15,6 +15,8 @@ _ABOUT_THE_NEXT = b"xgLK"
 """Types of members that only describe the one behind them."""
 
 _DEVICES = b"34"
+_PLAIN = b"0\x005"
+"""Types of files and folders."""
 
 _LONGEST = 64 * 1024 * 1024
 """Bytes of a pax header: names, attributes of 64 KiB each, and where a file's holes are, 60 bytes each."""
@@ -48,7 +50,10 @@ class Meter:
 
     def __init__(self) -> None:
         self._sha256 = hashlib.sha256()
-        self._entries = 0
+        self.entries = 0
+        """So far."""
+        self.plain = True
+        """All of them are files and folders."""
         self._bytes = 0
         self._ended = False
         self._skip = 0
@@ -89,7 +94,7 @@ class Meter:
         """Raises `NotTar` where the end mark has not come."""
         if not self._ended:
             raise NotTar("it is cut off")
-        return Digest(self._sha256.hexdigest(), self._entries, self._bytes)
+        return Digest(self._sha256.hexdigest(), self.entries, self._bytes)
 
     def _header(self, block: bytes) -> None:
         kind = block[156:157]
@@ -111,7 +116,8 @@ class Meter:
             padded = (size + _BLOCK - 1) // _BLOCK * _BLOCK
         self._skip = padded
         if kind not in _ABOUT_THE_NEXT:
-            self._entries += 1
+            self.entries += 1
+            self.plain = self.plain and kind in _PLAIN
             self._bytes += size
 
     def _describe(self, content: bytes) -> None:

@@ -10,18 +10,14 @@ from typing import Any, BinaryIO, Dict, List, Mapping, Optional, cast
 from machinectl_agent.files.framing import broken
 from machinectl_agent.files.tree import records
 from machinectl_agent.files.tree.commit import Commit
-from machinectl_agent.files.tree.durable import sync_files
 from machinectl_agent.files.tree.faults import problem_of, show, to_bytes
 from machinectl_agent.files.tree.pour import pour
 from machinectl_agent.files.tree.progress import Pace, Teller
-from machinectl_agent.files.tree.settling import Settling
+from machinectl_agent.files.tree.settling import FEW, Settling
 from machinectl_agent.files.tree.staging import Staging
 from machinectl_agent.files.tree.target import Place, Target
 from machinectl_agent.files.tree.writer import TreeWriter
 from machinectl_agent.problems import Problem
-
-FEW = 64
-"""Files that are synced one by one."""
 
 PART = 32 * 1024 * 1024
 """Bytes of small files of which the disk gets to work while more come."""
@@ -142,10 +138,7 @@ class _Consumer:
         self._writer.close()
         staging = self._staging
         try:
-            if self._writer.files <= FEW:
-                sync_files(staging.descriptor)
-            else:
-                self._settling.settle()
+            self._settling.settle(few=self._writer.files <= FEW)
         except OSError as error:
             raise problem_of(error, self._target) from error
         commit = Commit(staging, exact=self._exact)

@@ -6,6 +6,7 @@ import contextlib
 import ctypes
 import os
 import stat
+from typing import Callable
 
 
 def sync_file_system(descriptor: int) -> None:
@@ -22,13 +23,12 @@ def sync_file_system(descriptor: int) -> None:
 
 def sync_files(descriptor: int) -> None:
     """Each file below, where they are few: syncfs would wait for all that others write on the file system."""
-    for _, _, names, folder in os.fwalk(b".", dir_fd=descriptor):
-        for name in names:
-            found = os.stat(name, dir_fd=folder, follow_symlinks=False)
-            if stat.S_ISREG(found.st_mode):
-                # not for reading: its mode may forbid that to us already
-                _sync(name, os.O_RDONLY if found.st_mode & 0o400 else os.O_WRONLY, folder)
-        os.fsync(folder)
+    _each_file(descriptor, os.fsync)
+
+
+def start_writing_files(descriptor: int) -> None:
+    """As `start_writing`, all that there is of each file below. Raises OSError, and says nothing of the disk."""
+    _each_file(descriptor, lambda one: start_writing(one, 0, 0))
 
 
 def start_writing(descriptor: int, offset: int, size: int) -> None:
@@ -38,9 +38,17 @@ def start_writing(descriptor: int, offset: int, size: int) -> None:
         call(descriptor, ctypes.c_int64(offset), ctypes.c_int64(size), 2)  # SYNC_FILE_RANGE_WRITE
 
 
-def _sync(name: bytes, flags: int, folder: int) -> None:
-    descriptor = os.open(name, flags | os.O_CLOEXEC | os.O_NOFOLLOW, dir_fd=folder)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+def _each_file(descriptor: int, work: Callable[[int], None]) -> None:
+    """And each folder."""
+    for _, _, names, folder in os.fwalk(b".", dir_fd=descriptor):
+        for name in names:
+            found = os.stat(name, dir_fd=folder, follow_symlinks=False)
+            if stat.S_ISREG(found.st_mode):
+                # not for reading: its mode may forbid that to us already
+                flags = os.O_RDONLY if found.st_mode & 0o400 else os.O_WRONLY
+                one = os.open(name, flags | os.O_CLOEXEC | os.O_NOFOLLOW, dir_fd=folder)
+                try:
+                    work(one)
+                finally:
+                    os.close(one)
+        work(folder)
