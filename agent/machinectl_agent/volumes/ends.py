@@ -80,7 +80,14 @@ def _send(args: Mapping[str, Any], sink: BinaryIO, session: Session) -> Dict[str
             about = _about(place, str(args.get("machine", "")), action, hold.names)
             head = render_head({**about, "Where": where(folder)} if args.get("apart") else about)
             squeezer.write(head)
-            digest = write_tree(folder, squeezer.write, live=action == LIVE, beat=hold.beat, log=session.log)
+            try:
+                digest = write_tree(
+                    folder, squeezer.write, live=action == LIVE, beat=hold.beat, log=session.log
+                )
+            except Problem as problem:
+                if problem.code == "volume-changed":
+                    hold.end()  # which says so where nobody held the containers any more: that is why, then
+                raise
             since = time.time()
             hold.end()
         squeezer.write(render_trailer(digest, head))
