@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 
 import pytest
 
@@ -116,6 +117,27 @@ def test_a_change_and_its_revert(run, repository, applied, controller):
         assert host.run("command -v file", check=False).returncode != 0
     assert [started(controller, one.name) for one in applied] == since
     assert run("plan", "--exit-code").returncode == 0
+
+
+def test_nothing_to_do_is_no_success_where_dockerd_hangs(run, controller, applied):
+    def state():
+        return json.loads(controller.run("agent", "status", "--output", "json", "ap1").stdout)[0]["engine"][
+            "state"
+        ]
+
+    host = applied[0]
+    assert state() == "running"
+    host.run("kill -STOP $(pidof dockerd)")
+    try:
+        end = time.monotonic() + 60
+        while state() == "running":
+            assert time.monotonic() < end
+        failed = run("apply", "--yes", check=False)
+    finally:
+        host.run("kill -CONT $(pidof dockerd)")
+    assert failed.returncode == 3
+    assert "1 of 2 machines failed\nap1: " in failed.stderr
+    assert run("apply", "--yes").returncode == 0
 
 
 def test_settings_that_go_are_taken_back(run, repository, applied):

@@ -67,7 +67,14 @@ def _serve(settings: Settings, journal: Journal, supervisor: Supervisor) -> None
     )
     notify("READY=1")
     desk = Desk(journal, supervisor)
-    door = Door(listener, settings, desk.answers(), {"survey": _survey, "apply": _apply})
+
+    def apply(session: Session, args: Mapping[str, Any]) -> Dict[str, Any]:
+        from machinectl_agent.converge import converge_by_daemon  # noqa: PLC0415 - as with _survey
+
+        # what watches dockerd has asked it seconds ago
+        return {**converge_by_daemon(session, args), "answers": supervisor.snapshot()["state"] == "running"}
+
+    door = Door(listener, settings, desk.answers(), {"survey": _survey, "apply": apply})
     threading.stack_size(_WORK_STACK)
     pause = min(BEAT, watchdog_seconds() / 3 or BEAT)
 
@@ -89,12 +96,6 @@ def _survey(session: Session, args: Mapping[str, Any]) -> Dict[str, Any]:
     from machinectl_agent.converge import survey_by_daemon  # noqa: PLC0415 - a daemon that is never asked needs none of it
 
     return survey_by_daemon(session, args)
-
-
-def _apply(session: Session, args: Mapping[str, Any]) -> Dict[str, Any]:
-    from machinectl_agent.converge import converge_by_daemon  # noqa: PLC0415
-
-    return converge_by_daemon(session, args)
 
 
 class Door:

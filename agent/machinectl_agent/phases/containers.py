@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import List
 
 from machinectl_agent.bundle import CURRENT
+from machinectl_agent.daemon.systemd import INVOCATIONS
 from machinectl_agent.host import Host
 from machinectl_agent.phases.base import Context, Step, Work, write_step
 from machinectl_agent.reloading import reload_for
@@ -31,11 +32,10 @@ class ContainersPhase:
     name = "containers"
 
     def observe(self, host: Host, context: Context) -> Seen:
-        states = host.run("systemctl", "is-active", UNIT, deadline=20).stdout.strip()
         return Seen(
             text=host.read(UNIT_FILE) or "",
             enabled=host.path(f"/etc/systemd/system/multi-user.target.wants/{UNIT}").is_symlink(),
-            active=states == "active",
+            active=_is_active(host),
         )
 
     def plan(self, seen: Seen, context: Context) -> List[Step]:
@@ -44,6 +44,14 @@ class ContainersPhase:
         if steps or not (seen.enabled and seen.active):
             steps.append(Step(f"{self.name}/enable", f"+ enable and start {UNIT}", _enable))
         return steps
+
+
+def _is_active(host: Host) -> bool:
+    # systemd has such a link for every unit that is neither inactive nor failed: nothing is started to ask
+    link = host.path(f"{INVOCATIONS}/invocation:{UNIT}")
+    return (
+        link.is_symlink() or host.run("systemctl", "is-active", UNIT, deadline=20).stdout.strip() == "active"
+    )
 
 
 def _enable(work: Work) -> None:

@@ -105,6 +105,7 @@ def _bring(store: Store, target: Target, options: ApplyOptions, report: Report, 
                 take_over=options.take_over,
                 hold=hold,
                 once=options.once,
+                trust_agent=True,
             )
         except MachinectlError as error:
             if present and present.state == "ready":
