@@ -309,12 +309,16 @@ def _wait_both(source: _Open, destination: _Open, *, more: bool) -> list[dict[st
 
 
 def _tell(stream: AgentStream, args: Mapping[str, Any]) -> dict[str, Any] | None:
-    """None where the connection broke: it may be done or not."""
+    """None where it did not say how it ended: it may be done or not."""
     try:
         stream.order({"reply": "afterwards", "args": dict(args)})
         return dict(stream.result()["afterwards"])
     except ConnectionFailed:
         return None
+    except AgentFailed as error:
+        if error.problem in ("agent-silent", AgentFailed.problem):
+            return None
+        raise
 
 
 def _relay(source: _Open, destination: _Open) -> list[dict[str, Any]]:

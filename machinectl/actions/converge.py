@@ -139,6 +139,9 @@ def bring(
     if remember_host(store, machine, result["tls"]) and plan.writes(SERVER):
         report.line("the certificate is this store's: other stores that don't know it yet need a `provision`")
     machine = settled(machine)
+    if plan.steps and not result.get("stopped"):
+        # until dockerd has answered: a run that fails there is no success because the next one finds nothing to do
+        machine = dataclasses.replace(machine, engine_version="")
     # new wishes are remembered once the host has them: one that dockerd refused was rolled back there
     store.save(machine)
     refresh_context(store, machine)
@@ -147,7 +150,7 @@ def bring(
             f"the engine stays stopped, as wished {result['stopped']}: machinectl start {machine.name}"
         )
         return Converged(machine, plan)
-    if trust_agent and not plan.steps and machine.state == "ready" and result.get("answers"):
+    if trust_agent and _known_well(machine, plan, result):
         return Converged(machine, plan)
     engine = engine_version(machine.ip, machine.engine_port, store.folder(machine.name), VERIFY_DEADLINE)
     machine = dataclasses.replace(
@@ -157,6 +160,13 @@ def bring(
     forget_contents(store, machine.name, (str(one["sha256"]) for one in machine.files))
     report.line(f"Docker {machine.engine_version} is ready at {machine.url}")
     return Converged(machine, plan)
+
+
+def _known_well(machine: Machine, plan: Surveyed, result: Mapping[str, Any]) -> bool:
+    """It is as it was when dockerd last answered us, and its agent has just had an answer."""
+    seen = (result["engine_version"], result["facts"]["os_name"])
+    same = machine.state == "ready" and (machine.engine_version, machine.os) == seen
+    return same and not plan.steps and bool(result.get("answers"))
 
 
 def preview(

@@ -140,6 +140,22 @@ def test_nothing_to_do_is_no_success_where_dockerd_hangs(run, controller, applie
     assert run("apply", "--yes").returncode == 0
 
 
+def test_what_could_not_be_reached_is_no_success_the_next_time(run, repository, applied):
+    repository.write("host_vars/ap1.yml", "machinectl: {labels: [rack=b]}\n")
+    rule = "INPUT -p tcp --dport 2376 -j REJECT"
+    applied[0].run(f"iptables -I {rule}")
+    try:
+        for _ in range(2):  # the second one has nothing to do
+            failed = run("apply", "--yes", check=False)
+            assert failed.returncode == 3
+            assert "1 of 2 machines failed\nap1: " in failed.stderr
+    finally:
+        applied[0].run(f"iptables -D {rule}")
+    assert run("apply", "--yes").returncode == 0
+    (repository.folder / "host_vars/ap1.yml").unlink()
+    assert run("apply", "--yes").returncode == 0
+
+
 def test_settings_that_go_are_taken_back(run, repository, applied):
     repository.write("group_vars/all.yml", "machinectl: {}\n")
     repository.commit("nothing")

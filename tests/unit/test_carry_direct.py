@@ -222,3 +222,16 @@ def test_a_handshake_that_drips_ends_in_time(pair):
     ours.close()
     thread.join(SOON)
     theirs.close()
+
+
+def test_a_peer_that_says_it_says_no_more_ends_the_stream(pair):
+    """TLS's own end (close_notify, RFC 8446, 6.1), which our ends never send."""
+    peer, accepted = meet(pair)
+    receiver = Wire(accepted)
+    peer.send(memoryview(b"last"))
+    with contextlib.suppress(ssl.SSLError):
+        peer._tls.unwrap()
+    peer.endless().sendall(peer._out.read())
+    target = memoryview(bytearray(10))
+    assert receiver.receive_into(target) == 4
+    assert receiver.receive_into(target) == 0

@@ -34,6 +34,9 @@ STUCK = 75.0
 is two pings at 5 s and five calls of systemctl at 10 s."""
 
 
+FRESH = 15.0
+"""Seconds since a round of the supervisor for which its word counts."""
+
 _WORK_STACK = 8 * 1024 * 1024
 """Bytes for a client's thread, as a process of its own would have; only what is used is taken."""
 
@@ -71,8 +74,11 @@ def _serve(settings: Settings, journal: Journal, supervisor: Supervisor) -> None
     def apply(session: Session, args: Mapping[str, Any]) -> Dict[str, Any]:
         from machinectl_agent.converge import converge_by_daemon  # noqa: PLC0415 - as with _survey
 
-        # what watches dockerd has asked it seconds ago
-        return {**converge_by_daemon(session, args), "answers": supervisor.snapshot()["state"] == "running"}
+        result = converge_by_daemon(session, args)
+        shot, age = supervisor.snapshot(), time.monotonic() - supervisor.beat
+        # what watches dockerd has had an answer seconds ago, and none since has failed to come
+        answers = shot["state"] == "running" and shot["latency"] is not None and age < FRESH
+        return {**result, "answers": answers}
 
     door = Door(listener, settings, desk.answers(), {"survey": _survey, "apply": apply})
     threading.stack_size(_WORK_STACK)

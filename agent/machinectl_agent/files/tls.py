@@ -55,11 +55,12 @@ class TlsPeer:
         while True:
             try:
                 while have < len(view):
-                    have += self._read(len(view) - have, view[have:])
+                    came = self._read(len(view) - have, view[have:])
+                    if not came:
+                        return have  # the peer has said that it says no more
+                    have += came
             except ssl.SSLWantReadError:
                 pass
-            except ssl.SSLZeroReturnError:
-                return have
             if have or not view or not self._take_in():
                 return have
 

@@ -22,8 +22,13 @@ def sync_file_system(descriptor: int) -> None:
 
 
 def sync_files(descriptor: int) -> None:
-    """Each file below, where they are few: syncfs would wait for all that others write on the file system."""
-    _each_file(descriptor, os.fsync)
+    """Each file below, where they are few: syncfs would wait for all that others write on the file system.
+
+    Raises OSError."""
+    try:
+        _each_file(descriptor, os.fsync)
+    except PermissionError:  # a mode that came along, and that binds us
+        sync_file_system(descriptor)
 
 
 def start_writing_files(descriptor: int) -> None:
@@ -38,9 +43,13 @@ def start_writing(descriptor: int, offset: int, size: int) -> None:
         call(descriptor, ctypes.c_int64(offset), ctypes.c_int64(size), 2)  # SYNC_FILE_RANGE_WRITE
 
 
+def _raise(error: OSError) -> None:
+    raise error
+
+
 def _each_file(descriptor: int, work: Callable[[int], None]) -> None:
     """And each folder."""
-    for _, _, names, folder in os.fwalk(b".", dir_fd=descriptor):
+    for _, _, names, folder in os.fwalk(b".", dir_fd=descriptor, onerror=_raise):
         for name in names:
             found = os.stat(name, dir_fd=folder, follow_symlinks=False)
             if stat.S_ISREG(found.st_mode):
