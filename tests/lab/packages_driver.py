@@ -54,7 +54,9 @@ try:
     if not asked.get("dry_run"):
         for step in steps:
             step.apply(Work(host, answer["logs"].append, need))
-        left, answer["milliseconds"] = plan()
+        left, milliseconds = plan()
+        # the best of three: other work disturbs
+        answer["milliseconds"] = min(milliseconds, plan()[1], plan()[1])
         answer["again"] = [step.title for step in left]
 except Problem as problem:
     answer.update(problem=problem.code, what=problem.what, why=problem.why, hint=problem.hint)

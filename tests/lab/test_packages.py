@@ -168,7 +168,7 @@ def test_mirror_replaces_the_distributions_engine_and_pins(bookworm, mirror):
     assert "docker-ce" not in bookworm.sh("apt-get -s upgrade | grep ^Inst || true")
     again = bookworm.done(mirror=mirror, version="20.10.23")
     assert again["plan"] == []
-    assert again["milliseconds"] < 150
+    assert again["milliseconds"] < 300  # nothing is fetched
 
 
 def test_pin_goes_up_and_down_and_away(bookworm, mirror):
@@ -332,7 +332,7 @@ def test_redhat_family_with_real_dnf(agent_on, mirror):
     agent.sh("dnf -q -y upgrade")
     again = agent.done(**wishes, version="26.1.3")
     assert again["plan"] == []
-    assert again["milliseconds"] < 150
+    assert again["milliseconds"] < 300  # nothing is fetched
 
     unknown = agent.run(**wishes, version="26.1.9")
     assert unknown["problem"] == "engine-version-unknown"
