@@ -48,6 +48,8 @@ def render_rsync(
     local ones, else the other way round. `there`: the machine's rsync (`render_as`)."""
     options = ["--recursive"] if wish.recursive else []
     options += ["--copy-links" if wish.follow else "--links", "--perms", "--times"]
+    # it would take two changes in one second for none
+    options += ["--modify-window=-1"]
     if wish.archive:
         options += ["--owner", "--group", "--devices", "--specials", "--hard-links", "--sparse"]
     # names go to the other side by the protocol, past its shell
