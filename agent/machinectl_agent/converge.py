@@ -82,9 +82,10 @@ def converge_by_daemon(session: Session, args: Mapping[str, Any]) -> Dict[str, A
         if any(plan.values()):
             raise Problem("agent-wanted", "there is something to do")
         remember(host)
+    result = _result(host, facts, 0, held=False)
     for one in (*said, plan_event(plan)):
         session.emit(one)
-    return _result(host, facts, 0, held=False)
+    return result
 
 
 class _WhileHeard:

@@ -104,31 +104,32 @@ def name_of(descriptor):
     return os.readlink(f"/proc/self/fd/{descriptor}")  # noqa: PTH115 - a string is wanted
 
 
-def test_what_can_not_be_looked_at_is_not_taken_for_synced(folder, tmp_path, monkeypatch):
+@pytest.fixture
+def refused(tmp_path, monkeypatch):
+    """`refused(error)`: the folder in it can't be opened."""
     (tmp_path / "sub").mkdir()
     original = os.open
 
-    def failing(path, *words, **more):
-        if path == b"sub":
-            raise OSError(errno.EMFILE, "Too many open files")
-        return original(path, *words, **more)
+    def refuse(error):
+        def opened(path, *words, **more):
+            if path == b"sub":
+                raise error
+            return original(path, *words, **more)
 
-    monkeypatch.setattr(os, "open", failing)
+        monkeypatch.setattr(os, "open", opened)
+
+    return refuse
+
+
+def test_what_can_not_be_looked_at_is_not_taken_for_synced(folder, refused):
+    refused(OSError(errno.EMFILE, "Too many open files"))
     with pytest.raises(OSError, match="Too many open files"):
         durable.sync_files(folder)
 
 
-def test_what_a_mode_forbids_is_synced_with_the_whole(folder, tmp_path, monkeypatch):
-    (tmp_path / "sub").mkdir()
+def test_what_a_mode_forbids_is_synced_with_the_whole(folder, refused, monkeypatch):
     asked: list[int] = []
-    original = os.open
-
-    def failing(path, *words, **more):
-        if path == b"sub":
-            raise PermissionError(errno.EACCES, "Permission denied")
-        return original(path, *words, **more)
-
-    monkeypatch.setattr(os, "open", failing)
     monkeypatch.setattr(durable, "sync_file_system", asked.append)
+    refused(PermissionError(errno.EACCES, "Permission denied"))
     durable.sync_files(folder)
     assert asked == [folder]
