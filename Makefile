@@ -52,9 +52,15 @@ docker-client:
 demo: setup docker-client
 	$(SUDO) env PATH="$(CURDIR)/$(BIN):$$PATH" docs/first-session.sh
 
-# most tests wait for hosts: three at once keep two cores busy; a file's tests share their hosts and stay together
+# first what needs no hosts, so that nothing is timed beside hosts that boot. Most of the lab's tests wait for hosts:
+# three at once keep two cores busy; a file's tests share their hosts and stay together
 test: setup docker-client
-	$(BIN)/pytest $(or $(PYTEST),-n 3 --dist loadfile)
+ifdef PYTEST
+	$(BIN)/pytest $(PYTEST)
+else
+	$(BIN)/pytest -n auto --dist loadfile tests/unit tests/contract tests/kernel
+	$(BIN)/pytest -n 3 --dist loadfile tests/lab
+endif
 	@[ -n "$(CAN_ROOT)" ] || echo "not run, as they need root: tests marked 'root' and 'lab' (sudo make test)"
 
 check: $(VENV)/.installed

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -30,23 +31,23 @@ server.listen(16)
 print("ready", flush=True)
 while True:
     client, _ = server.accept()
-    client.recv(4096)
-    if mode == "well":
-        client.sendall(b"HTTP/1.1 200 OK\\r\\nServer: Docker/26.1.5 (linux)\\r\\nContent-Length: 2\\r\\n\\r\\nOK")
-    elif mode == "broken":
-        client.sendall(b"HTTP/1.1 500 Internal Server Error\\r\\n\\r\\n")
-    elif mode == "garbage":
-        client.sendall(b"\\x15\\x03\\x01" * 30000)
-    elif mode == "drip":
-        try:
+    try:
+        client.recv(4096)
+        if mode == "well":
+            client.sendall(b"HTTP/1.1 200 OK\\r\\nServer: Docker/26.1.5 (linux)\\r\\nContent-Length: 2\\r\\n\\r\\nOK")
+        elif mode == "broken":
+            client.sendall(b"HTTP/1.1 500 Internal Server Error\\r\\n\\r\\n")
+        elif mode == "garbage":
+            client.sendall(b"\\x15\\x03\\x01" * 30000)
+        elif mode == "drip":
             for _ in range(1000):
                 client.sendall(b"H")
                 time.sleep(0.05)
-        except OSError:
-            pass
-    elif mode == "deaf":
-        server.close()
-        time.sleep(60)
+        elif mode == "deaf":
+            server.close()
+            time.sleep(60)
+    except OSError:
+        pass  # it waited no longer
     client.close()
 """
 
@@ -108,7 +109,7 @@ class Scene:
             socket=str(folder / "agent.sock"),
             engine_socket=str(folder / "docker.sock"),
             apply_lock=str(folder / "apply.lock"),
-            ping_deadline=0.2,
+            ping_deadline=20,  # a dockerd that is well is slow at most, however busy this machine is
             interval=0.1,
             hurry=0.05,
         )
@@ -116,6 +117,13 @@ class Scene:
         self.journal = Journal(io.StringIO())
         self.now = 1000.0
         self.supervisor = Supervisor(self.settings, self.journal, self.systemd, clock=lambda: self.now)
+
+    def expect_silence(self):
+        """From now on each ping costs little time."""
+        self.supervisor._settings = replace(self.settings, ping_deadline=0.2)
+
+    def expect_answers(self):
+        self.supervisor._settings = self.settings
 
     @property
     def state(self):
@@ -149,6 +157,7 @@ def test_a_hanging_dockerd_is_restarted_after_three_minutes(scene):
     scene.systemd.run()
     scene.ticks(3)
     freeze(scene.systemd.process.pid)
+    scene.expect_silence()
     assert scene.ticks(3, 20) == "silent"
     assert scene.systemd.actions == []
     shot = scene.supervisor.snapshot()
@@ -156,6 +165,7 @@ def test_a_hanging_dockerd_is_restarted_after_three_minutes(scene):
     assert (shot["version"], shot["latency"]) == ("26.1.5", None)
     scene.ticks(8, 20)
     assert scene.systemd.actions == ["restart"]
+    scene.expect_answers()
     assert scene.ticks(1) == "running"
     shot = scene.supervisor.snapshot()
     assert (shot["restarts"], shot["interventions"], shot["problem"]) == (1, 1, "")
@@ -166,9 +176,10 @@ def test_a_hanging_dockerd_is_restarted_after_three_minutes(scene):
 @pytest.mark.parametrize("mode", ["broken", "garbage", "drip", "close", "deaf"])
 def test_every_kind_of_bad_answer_counts_as_silence(scene, mode):
     scene.systemd.run(mode)
+    scene.expect_silence()
     began = time.monotonic()
     assert scene.ticks(3) in ("silent", "mute")  # deaf: it answered nobody before it closed its socket
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 30  # one whole drip would take 50
     scene.ticks(11, 20)
     assert scene.systemd.actions == ([] if mode == "deaf" else ["restart"])
 
@@ -225,6 +236,7 @@ def test_an_action_is_decided_by_what_systemd_says_right_then(scene):
     scene.systemd.run()
     scene.ticks(1)
     freeze(scene.systemd.process.pid)
+    scene.expect_silence()
     scene.ticks(5)
     scene.systemd.active = "deactivating"  # an admin's stop, and no new mark
     scene.ticks(100)
@@ -254,7 +266,7 @@ def test_death_is_noticed_at_once_and_the_end_too(scene):
     assert not thread.is_alive()
 
 
-def wait_for(condition, seconds=5.0):
+def wait_for(condition, seconds=30.0):
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end
