@@ -110,8 +110,8 @@ def fleet(store, engines, tmp_path):
 def test_one_deadline_for_all_and_every_row_is_there(fleet, monkeypatch, capsys):
     monkeypatch.setenv("DOCKER_HOST", fleet.load("fine").url)
     started = time.monotonic()
-    assert main(["-s", str(fleet.path), "ls", "-t", "1"]) == 0
-    assert time.monotonic() - started < 2.9  # not one deadline for each
+    assert main(["-s", str(fleet.path), "ls", "-t", "3"]) == 0
+    assert time.monotonic() - started < 8.9  # not one deadline for each
     header, *lines = capsys.readouterr().out.splitlines()
     assert header.split() == ["NAME", "ACTIVE", "DRIVER", "STATE", "URL", "SWARM", "DOCKER", "ERRORS"]
     rows = {line.split()[0]: re.split(r"\s{2,}", line) for line in lines}
@@ -122,7 +122,7 @@ def test_one_deadline_for_all_and_every_row_is_there(fleet, monkeypatch, capsys)
     assert rows["refusing"][3] == "Stopped"
     assert "connection refused" in rows["refusing"][-1]
     assert rows["hanging"][3] == "Timeout"
-    assert "within 1 s" in rows["hanging"][-1]
+    assert "within 3 s" in rows["hanging"][-1]
     assert rows["foreign"][3] == "Error"
     assert "not signed by this store's CA" in rows["foreign"][-1]
     assert {rows[name][1] for name in rows} == {"-", "*"}
@@ -135,7 +135,7 @@ def test_json_templates_and_names(fleet, capsys):
         assert main(["-s", str(fleet.path), "ls", *words]) == 0
         return capsys.readouterr().out
 
-    documents = {one["Name"]: one for one in json.loads(ls("-t", "1", "--output", "json"))}
+    documents = {one["Name"]: one for one in json.loads(ls("-t", "3", "--output", "json"))}
     assert documents["fine"]["State"] == "Running"
     assert documents["fine"]["Labels"] == ["zone=a", "x=Y"]
     assert documents["fine"]["CertExpires"].startswith(
@@ -148,7 +148,7 @@ def test_json_templates_and_names(fleet, capsys):
         "NAME   CERT_EXPIRES\nfine   20"
     )
     assert (
-        ls("-q", "-t", "1", "--filter", "state=stopped", "--filter", "state=Timeout") == "hanging\nrefusing\n"
+        ls("-q", "-t", "3", "--filter", "state=stopped", "--filter", "state=Timeout") == "hanging\nrefusing\n"
     )
     assert ls("-q", "--filter", "label=x=y") == "fine\n"
     assert ls("-q", "--filter", "name=f", "--filter", "name=hang") == "fine\nforeign\nhanging\nrefusing\n"

@@ -66,7 +66,7 @@ def test_directly_and_nothing_is_left(go, hosts):
     assert (done.way, done.destination["sha256"]) == ("direct", sha256_of(SIZE))
     assert told.lines == ["poured"] * 4
     for host in hosts:
-        assert host.run("pgrep -f ' carry$'", check=False).stdout == ""
+        until(lambda host=host: host.run("pgrep -f ' carry$'", check=False).stdout == "")
         listening = host.run("cat /proc/net/tcp /proc/net/tcp6").stdout.splitlines()
         # an agent listens for other hosts; what listens on 127.0.0.1 is containerd
         places = [line.split()[1] for line in listening if line.split()[3] == "0A"]

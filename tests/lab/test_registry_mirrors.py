@@ -68,19 +68,19 @@ def test_a_mirror_serves_what_it_has_while_its_upstream_is_away(shop, pair):
     assert CALM in shop.run(*mirror).stderr
     assert pull(shop, client, "shelf:1") == "docker.io/library/shelf:1"
     # the layer is kept a moment after it has been passed on
-    until(lambda: "library/shelf" in shop.run("registry", "tags", f"{server}:5001").stdout, 20)
+    until(lambda: "library/shelf" in shop.run("registry", "tags", f"{server}:5001").stdout, 90)
     shop.run("registry", "undeploy", f"{server}:5000")
     assert pull(shop, client, "shelf:1") == "docker.io/library/shelf:1"
     # by itself the program ends where its upstream is away
     host.run("systemctl restart machinectl-registry-5001")
-    until(lambda: pull(shop, client, "shelf:1") == "docker.io/library/shelf:1", 20)
+    until(lambda: pull(shop, client, "shelf:1") == "docker.io/library/shelf:1", 90)
     assert "docker.io" in pull(shop, client, "shelf:2")
     assert shop.run("registry", "tags", f"{server}:5001").stdout.split()[2:] == ["library/shelf", "1"]
     for words in (("gc", f"{server}:5001"), ("rm", f"{server}:5001", "library/shelf:1")):
         refused = shop.run("registry", *words, check=False)
         assert refused.returncode == 1 and "mirror" in refused.stderr
     shop.run("registry", "deploy", "--user", "ops", server, **environment)
-    until(lambda: pull(shop, client, "shelf:2") == "docker.io/library/shelf:2", 40)
+    until(lambda: pull(shop, client, "shelf:2") == "docker.io/library/shelf:2", 90)
     assert shop.run("registry", "check", client).stdout.count(" ok") == 3
     kind = shop.run("registry", "deploy", "--port", "5000", "--mirror-of", url, server, check=False)
     assert kind.returncode == 1 and "no mirror" in kind.stderr
@@ -163,7 +163,7 @@ def test_gc_frees_space_and_a_killed_one_leaves_the_registry_running(shop, pair)
             run.communicate()
             host.run("pkill -9 -f 'machinectl/agent/.* [r]egistry'")
             host.run("pkill -x sleep")
-        until(lambda: "Running" in shop.run("registry", "ls", check=False).stdout, 20)
+        until(lambda: "Running" in shop.run("registry", "ls", check=False).stdout, 90)
     host.run(f"rm -r {folder} && systemctl daemon-reload")
     said = shop.run("registry", "gc", server).stdout
     assert "freed " in said
@@ -358,7 +358,7 @@ def test_a_deploy_killed_after_any_step_is_finished_by_the_next(lab, shop, one):
         assert CALM in shop.run(*deploy).stderr, step
     lab.power_cut(server)
     lab.start(server)
-    until(lambda: "Running" in shop.run("registry", "ls", check=False).stdout, 30)
+    until(lambda: "Running" in shop.run("registry", "ls", check=False).stdout, 90)
 
 
 def test_a_container_where_its_image_is_on_the_machine(shop, one):
@@ -385,13 +385,13 @@ def test_a_container_where_its_image_is_on_the_machine(shop, one):
     assert "freed" in shop.run("registry", "gc", server).stdout
     assert shop.run("registry", "tags", server, "box").stdout.split()[2:] == ["box", "1", "box", "2"]
     host.run("docker kill machinectl-registry-5000")
-    until(lambda: "Running" in shop.run("registry", "ls", check=False).stdout, 20)
+    until(lambda: "Running" in shop.run("registry", "ls", check=False).stdout, 90)
     # a collector that outlived its docker client
     folder = "/etc/machinectl-registry/5000"
     orphan = f"docker run -d --name machinectl-registry-5000-gc -v {folder}:{folder}:ro registry:2 serve {folder}/config.yml"
     host.run(orphan)
     host.run("systemctl restart machinectl-registry-5000")
-    until(lambda: "Running" in shop.run("registry", "ls", check=False).stdout, 20)
+    until(lambda: "Running" in shop.run("registry", "ls", check=False).stdout, 90)
     assert host.run("docker ps -a --format '{{.Names}}'").stdout == "machinectl-registry-5000\n"
     host.run(orphan)
     shop.run("registry", "undeploy", server)

@@ -8,7 +8,7 @@ import pytest
 
 from tests.lab.copy_hosts import as_machine
 
-pytestmark = [pytest.mark.lab, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.lab, pytest.mark.timeout(500)]
 
 MIB = 1 << 20
 
@@ -24,7 +24,9 @@ def shop(make_host, new_controller):
     for name, user in (("d1", "ops"), ("d2", "root")):
         host = controller.hosts[name]
         as_machine(controller, host, user=user, name=name)
-        host.run("apt-get update -q >&2 && apt-get install -y -q --no-install-recommends rsync >&2")
+        host.run(
+            "apt-get update -q >&2 && apt-get install -y -q --no-install-recommends rsync >&2", deadline=300
+        )
     return controller
 
 

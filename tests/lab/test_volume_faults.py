@@ -68,7 +68,7 @@ def holders(shop, name, verb):  # noqa: F811
 
 
 def runs(shop, name):  # noqa: F811
-    return shop.state(name, "writer") == "running"
+    return shop.docker(name, "inspect -f '{{.State.Status}}' writer", check=False) == "running"
 
 
 def ends(process):
@@ -258,7 +258,7 @@ def test_two_copies_hold_a_container_one_after_the_other(shop, store_of, tmp_pat
 
 def test_ctrl_c_leaves_no_file(shop, store_of, tmp_path):  # noqa: F811
     process = shop.controller.start("volume", "backup", f"{store_of}:db", tmp_path / "db.tar")
-    until(lambda: shop.state(store_of, "writer") == "paused")
+    until(lambda: process.poll() is not None or shop.state(store_of, "writer") == "paused")
     process.send_signal(signal.SIGINT)
     assert ends(process)[0] in (0, 130)
     until(lambda: runs(shop, store_of), 10.0)
@@ -270,9 +270,12 @@ def test_the_controller_is_killed_in_a_migrate(shop, store_of):  # noqa: F811
     shop.docker(one, "rm -f writer")
     wanted = shop.listing(one, data("db"))
     process = shop.controller.start("volume", "migrate", f"{one}:db", two)
-    until(lambda: any("staging" in name for name in shop.volumes(two)), pause=0.01)
+    # in the middle, where its agent waits until the controller is gone
+    middle = "ls /var/lib/docker/volumes | grep -q staging"
+    shop.hosts[two].run(f"until {middle}; do :; done; kill -STOP $(pgrep -f '{AGENT} carry$')")
     process.kill()
     process.communicate()
+    shop.hosts[two].run(f"kill -CONT $(pgrep -f '{AGENT} carry$')", check=False)
     assert shop.listing(one, data("db")) == wanted
     until(lambda: not holders(shop, one, "carry") and not holders(shop, two, "carry"), 30.0)
     said = shop.volume("migrate", f"{one}:db", two)

@@ -156,10 +156,10 @@ def test_it_is_there_again_after_reboots(pair, lab):
     )
     lab.reboot("share1")
     until(
-        lambda: pair.docker("share2", "exec", "user", "cat", "/data/d/b", check=False) == "two", 60
+        lambda: pair.docker("share2", "exec", "user", "cat", "/data/d/b", check=False) == "two", 150
     )  # not restarted
     lab.reboot("share2")
-    until(lambda: pair.docker("share2", "exec", "user", "cat", "/data/d/b", check=False) == "two", 60)
+    until(lambda: pair.docker("share2", "exec", "user", "cat", "/data/d/b", check=False) == "two", 150)
 
     in_use = pair.run("volume", "unshare", "share1:data", check=False)
     assert (in_use.returncode, "volume data is in use\n  why: by user (running)" in in_use.stderr) == (
@@ -170,7 +170,7 @@ def test_it_is_there_again_after_reboots(pair, lab):
     # booted while the other machine is away: nothing is written into an empty folder, and it comes by itself later
     lab.power_cut("share1")
     lab.reboot("share2")
-    until(lambda: second.run("docker info", check=False).returncode == 0, 60)
+    until(lambda: second.run("docker info", check=False).returncode == 0, 150)
     away = shell(pair, "share2", "echo lost > /data/lost", check=False)
     assert "no such file or directory" in away
     assert second.run("ls -A /var/lib/machinectl-shares/data").stdout == ""
@@ -178,7 +178,7 @@ def test_it_is_there_again_after_reboots(pair, lab):
     assert (half.returncode, "share1: no SSH connection" in half.stderr) == (3, True)
     assert [(row["machine"], row["state"]) for row in json.loads(half.stdout)] == [("share2", "not mounted")]
     lab.start("share1")
-    until(lambda: second.run("ls /var/lib/machinectl-shares/data/data/d", check=False).stdout == "b\n", 60)
+    until(lambda: second.run("ls /var/lib/machinectl-shares/data/data/d", check=False).stdout == "b\n", 150)
 
 
 def test_another_machines_share_is_not_torn_down(pair, make_host):

@@ -352,15 +352,15 @@ class TestForwarding:
     @pytest.mark.parametrize("tcp", [False, True])
     def test_a_silent_one_costs_its_patience_once(self, monkeypatch, tcp):
         for module in ("forward", "relay"):
-            monkeypatch.setattr(f"machinectl_agent.network.dns.{module}.PATIENCE", 0.3)
+            monkeypatch.setattr(f"machinectl_agent.network.dns.{module}.PATIENCE", 1.0)
         with silent() as (_, first), upstream(Answering()) as second, served(first, second) as one:
             began = time.monotonic()
             assert shown(one.ask("a.example.org", tcp=tcp))[2] == ["192.0.2.1"]
-            assert time.monotonic() - began >= 0.3
+            assert time.monotonic() - began >= 1.0
             began = time.monotonic()
             for _ in range(5):
                 assert shown(one.ask("a.example.org", tcp=tcp))[2] == ["192.0.2.1"]
-            assert time.monotonic() - began < 5 * 0.3
+            assert time.monotonic() - began < 5 * 1.0
 
     def test_all_silent(self, monkeypatch):
         monkeypatch.setattr("machinectl_agent.network.dns.relay.PATIENCE", 0.1)
@@ -368,14 +368,14 @@ class TestForwarding:
             assert shown(one.ask("a.example.org"))[0] == "SERVFAIL"
             assert shown(one.ask("web"))[2] == ["127.1.0.2"]
 
-    def test_own_names_do_not_wait_for_a_silent_upstream(self):
+    def test_own_names_do_not_wait_for_a_silent_upstream(self, monkeypatch):
+        monkeypatch.setattr("machinectl_agent.network.dns.relay.PATIENCE", 3.0)
         with silent() as (asked, first), served(first) as one, ThreadPoolExecutor() as pool:
             asked.settimeout(5)
             waiting = pool.submit(one.ask, "a.example.org")
             asked.recv(512)
-            began = time.monotonic()
             assert shown(one.ask("web"))[2] == ["127.1.0.2"]
-            assert time.monotonic() - began < forward.PATIENCE / 2
+            assert not waiting.done()
             assert shown(waiting.result())[0] == "SERVFAIL"
 
     def test_only_the_answer_to_our_question_counts(self):

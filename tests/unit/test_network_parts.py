@@ -424,6 +424,7 @@ class TestSettling:
             settling.ask(registry.claim, undone.append)
         assert caught.value.why == "still missing: a"
         assert len(undone) == 1, "nothing is asked for while others may miss something"
+        settling = Settling(view, registry, patience=10)
         threading.Timer(0.05, view.release).start()
         assert settling.ask(registry.claim, undone.append) == "10.77.1.3/24"
 
