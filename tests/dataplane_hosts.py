@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import functools
 import os
 import select
 import shutil
@@ -26,7 +27,7 @@ from machinectl_agent.network.netlink import namespaces
 Result = TypeVar("Result")
 
 ROOT = Path("/run/machinectl-tests-dataplane")
-DEADLINE = 5.0
+DEADLINE = 20.0
 """Seconds for what takes milliseconds here."""
 AGAIN = 0.5
 """Seconds after which an echo request that has not been answered is sent again."""
@@ -208,6 +209,23 @@ def remove_folder(folder: Path) -> None:
         if one.startswith(f"{folder}/"):
             _libc.umount2(one.encode(), 2)
     shutil.rmtree(folder, ignore_errors=True)
+
+
+def at_work(*containers: Container) -> None:
+    """The kernel may take a second to put a new link to work (linkwatch), and drops what comes before."""
+
+    def works(one: Container) -> bool:
+        port = run(
+            "bridge", "link", "show", "dev", f"p{one.endpoint[:12]}", inside=one.host.inside(one.network)
+        )
+        return (
+            "state forwarding" in port
+            and " UP " in run("ip", "-br", "link", "show", "eth0", inside=one.path)
+            and " UP " in run("ip", "-br", "link", "show", "u0", inside=one.host.path)
+        )
+
+    for one in containers:
+        wait_for("the links work", functools.partial(works, one))
 
 
 def wait_for(what: str, condition: Callable[[], bool], deadline: float = DEADLINE) -> None:

@@ -17,7 +17,7 @@ from machinectl.lab.settings import Settings
 from machinectl.lab.state import HostRecord
 from machinectl.lab.tools import PATH, call
 
-BOOT_DEADLINE = 60.0
+BOOT_DEADLINE = 180.0
 CGROUPS = "/sys/fs/cgroup"
 PF_EXITING = 0x4
 """Of the kernel's task flags: killed, and on its way out with all that is in its pid namespace."""
@@ -111,7 +111,7 @@ class Host:
         self.wait_for_ssh(deadline)
 
     def run(
-        self, command: str, *, deadline: float = 120.0, check: bool = True, stdin: str = ""
+        self, command: str, *, deadline: float = 600.0, check: bool = True, stdin: str = ""
     ) -> subprocess.CompletedProcess[str]:
         """A shell command inside, as root, without SSH: a look that depends on nothing under test."""
         words = ["nsenter", "-t", str(self.leader), "-m", "-u", "-i", "-n", "-p", "-C", "-r", "-w"]

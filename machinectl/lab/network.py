@@ -97,7 +97,7 @@ def remove_network(settings: Settings, forwarding_before: str) -> None:
 
     call(["nft", "delete", "table", "ip", settings.table], check=False)
     for rule in _forward_rules(settings) if _has_iptables() else ():
-        while call(["iptables", "-D", "FORWARD", *rule], check=False).returncode == 0:
+        while call(["iptables", "-w", "-D", "FORWARD", *rule], check=False).returncode == 0:
             pass
     with IPRoute() as netlink:
         bridge = _link(netlink, settings.bridge)
@@ -178,9 +178,9 @@ def _open_forward_chain(settings: Settings) -> None:
     """Where a Docker on this machine has set FORWARD to DROP, accept rules of other tables don't help."""
     if not _has_iptables():
         return
-    listed = call(["iptables", "-S", "FORWARD"], check=False).stdout
+    listed = call(["iptables", "-w", "-S", "FORWARD"], check=False).stdout
     if "-P FORWARD DROP" not in listed:
         return
     for rule in _forward_rules(settings):
-        if call(["iptables", "-C", "FORWARD", *rule], check=False).returncode != 0:
-            call(["iptables", "-I", "FORWARD", *rule])
+        if call(["iptables", "-w", "-C", "FORWARD", *rule], check=False).returncode != 0:
+            call(["iptables", "-w", "-I", "FORWARD", *rule])

@@ -241,7 +241,7 @@ class Channel:
         if self._channel.exit_status != -1 or not self._channel.closed:
             return False
         transport = self._channel.get_transport()
-        transport.join(0.2)
+        transport.join(2.0)
         return not transport.is_active()
 
     def _wait_for_root(self, deadline: Deadline) -> None:

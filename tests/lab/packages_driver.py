@@ -6,9 +6,9 @@ What a step needs from the controller is taken from /srv/uploads; `need` in the 
 """
 
 import json
+import os
 import shutil
 import sys
-import time
 from typing import Any
 
 sys.path.insert(0, sys.argv[1])
@@ -42,10 +42,10 @@ phase = PackagesPhase()
 
 
 def plan():
-    """Steps, and the milliseconds of observe."""
-    began = time.monotonic()
+    """Steps, and the processor's milliseconds for them, children's included."""
+    began = sum(os.times()[:4])
     seen = phase.observe(host, context)
-    return phase.plan(seen, context), (time.monotonic() - began) * 1000
+    return phase.plan(seen, context), (sum(os.times()[:4]) - began) * 1000
 
 
 try:

@@ -9,7 +9,7 @@ import pytest
 
 from tests.lab.inventories import Repository
 
-pytestmark = [pytest.mark.lab, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.lab, pytest.mark.timeout(1200)]
 
 ALL = """
     machinectl:

@@ -12,7 +12,7 @@ import pytest
 from machinectl.lab.lab import HostWish
 from tests.lab.inventories import Repository
 
-pytestmark = [pytest.mark.lab, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.lab, pytest.mark.timeout(1200)]
 
 COUNT = 20
 FILL = """cp -a /etc/docker /root/docker
@@ -109,20 +109,20 @@ def test_three_fail_in_their_own_ways_and_the_others_finish(ready, run, reposito
     assert f"3 of {COUNT} machines failed" in done.stderr
     report = done.stderr.partition("machines failed")[2]
     for host, what in (
-        (dead, "it does not answer"),
-        (full, "No space left on device"),
-        (cut, "the host closed it"),
+        (dead, ("it does not answer", "the host can't be reached")),  # the kernel may give up on ARP first
+        (full, ("No space left on device",)),
+        (cut, ("the host closed it",)),
     ):
         assert f"\n{host.name}: " in report
-        assert what in report
+        assert any(one in report for one in what), report
     others = [one for one in ready if one not in (dead, full, cut)]
     assert all("5002" in one.run("docker info -f '{{.RegistryConfig.Mirrors}}'").stdout for one in others)
     # a dead host costs one deadline, not one per step
-    assert took < 60, took
+    assert took < 150, took
     holder.kill()
     holder.wait()
     full.run("umount /etc/docker")
     lab.start(dead.name)
-    assert run("apply", "--yes", timeout=120).returncode == 0
+    assert run("apply", "--yes", timeout=400).returncode == 0
     for host in (dead, full, cut):
         assert "5002" in host.run("docker info -f '{{.RegistryConfig.Mirrors}}'").stdout

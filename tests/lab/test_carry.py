@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import threading
-import time
 
 import pytest
 
@@ -17,8 +16,9 @@ from machinectl.store.store import Store
 from tests import carry_ends
 from tests.carry_ends import sha256_of
 from tests.lab.copy_hosts import as_machine, cut
+from tests.waiting import until
 
-pytestmark = [pytest.mark.lab, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.lab, pytest.mark.timeout(1200)]
 
 SIZE = 100_000_000
 
@@ -116,10 +116,3 @@ class cut_when:  # noqa: N801 - reads as a function
         self._thread.join()
         if self._event.is_set():
             self._cut.__exit__(None, None, None)
-
-
-def until(condition, seconds=20.0):
-    finish = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < finish
-        time.sleep(0.1)

@@ -7,9 +7,9 @@ import signal
 
 import pytest
 
-from tests.lab.test_create import until
+from tests.waiting import until
 
-pytestmark = [pytest.mark.lab, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.lab, pytest.mark.timeout(1200)]
 
 NAME = "conf1"
 MIRROR = "https://mirror.example.com"

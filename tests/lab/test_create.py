@@ -8,12 +8,13 @@ import json
 import socket
 import ssl
 import subprocess
-import time
 import urllib.request
 
 import pytest
 
-pytestmark = [pytest.mark.lab, pytest.mark.timeout(900)]
+from tests.waiting import until
+
+pytestmark = [pytest.mark.lab, pytest.mark.timeout(1200)]
 
 SUITES = ("bookworm", "trixie", "sid", "bullseye")
 ENGINES = {"bullseye": "20.10.", "bookworm": "20.10.", "trixie": "26.", "sid": "28."}
@@ -31,17 +32,6 @@ def machine(request, make_host, controller):
 def image(machine, controller, busybox):
     controller.docker(machine.name, "import", "-", "busybox:latest", stdin=busybox)
     return "busybox"
-
-
-def until(condition, deadline=60.0):
-    """The condition's first true answer."""
-    end = time.monotonic() + deadline
-    while True:
-        answer = condition()
-        if answer:
-            return answer
-        assert time.monotonic() < end, f"not within {deadline:.0f} s: {condition}"
-        time.sleep(0.1)
 
 
 def engine_pid(host):

@@ -12,10 +12,11 @@ from dataclasses import dataclass
 
 import pytest
 
-pytestmark = [pytest.mark.lab, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.lab, pytest.mark.timeout(1200)]
 
-LIMIT = 15.0
-"""Seconds within which an error has to be there."""
+LIMIT = 45.0
+"""Seconds within which an error has to be there, on a busy machine: 15 where nothing else runs. apt alone takes two
+minutes."""
 PASSPHRASE = "not-a-real-secret"
 SPOIL_APT = "cp -a /etc/apt /root/apt; sed -i '/::Proxy/d' /etc/apt/apt.conf.d/*; "
 """Behind a proxy, which the lab's hosts take over from the machine, only apt itself can tell who answers."""
@@ -128,6 +129,7 @@ CASES = (
 @pytest.fixture(scope="module")
 def bare(make_host, lab):
     host = make_host("troubled", "bookworm")
+    host.run("systemctl is-system-running --wait", check=False)  # what boots is no change
     yield host
     lab.down([host.name])
 

@@ -14,7 +14,7 @@ import pytest
 
 from machinectl.lab.images import PASSWORD
 
-pytestmark = [pytest.mark.lab, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.lab, pytest.mark.timeout(1200)]
 
 
 def ready(controller, host):
@@ -38,7 +38,7 @@ def test_a_create_that_was_killed_is_finished_by_the_next(make_host, new_control
         assert time.monotonic() < end and run.poll() is None, run.communicate()
     run.send_signal(signal.SIGKILL)
     run.communicate()
-    host.run("pkill -9 -f /opt/machinectl; pkill -9 dpkg; pkill -9 apt-get", check=False)
+    host.run("pkill -9 -f '[/]opt/machinectl'; pkill -9 dpkg; pkill -9 apt-get", check=False)
     finished = controller.create(host)
     assert "is ready at tcp://" in finished.stderr
     assert ready(controller, host)

@@ -9,7 +9,9 @@ import textwrap
 
 import pytest
 
-pytestmark = [pytest.mark.lab, pytest.mark.timeout(400)]
+from tests.waiting import until
+
+pytestmark = [pytest.mark.lab, pytest.mark.timeout(1200)]
 
 
 @pytest.fixture(scope="module")
@@ -110,10 +112,10 @@ def compose(machine, controller, tmp_path_factory):
 def test_compose_by_env(machine, compose):
     compose("up -d --quiet-pull")
     assert (
-        machine.run("curl -s --retry 20 --retry-all-errors --retry-delay 1 http://127.0.0.1:18080/").stdout
+        machine.run("curl -sf --retry 20 --retry-all-errors --retry-delay 1 http://127.0.0.1:18080/").stdout
         == "from compose\n"
     )
-    assert compose("ps --services").split() == ["page"]
+    until(lambda: compose("ps --services").split() == ["page"])  # the other one has done its work
     assert compose("exec -T page cat /www/index.html") == "from compose\n"
 
 

@@ -12,9 +12,9 @@ import pytest
 
 from machinectl.actions.etcd.access import admin
 from machinectl.store.store import Store
-from tests.lab.network_cluster import until
+from tests.waiting import until
 
-pytestmark = [pytest.mark.lab, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.lab, pytest.mark.timeout(1200)]
 
 
 @pytest.fixture(scope="module")

@@ -13,9 +13,9 @@ import pytest
 from machinectl.actions.etcd.access import admin
 from machinectl.model import Machine, SshAddress
 from machinectl.store.store import Store
-from tests.lab.network_cluster import until
+from tests.waiting import until
 
-pytestmark = [pytest.mark.lab, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.lab, pytest.mark.timeout(1200)]
 
 UNIT = "machinectl-etcd"
 

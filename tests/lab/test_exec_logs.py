@@ -8,9 +8,9 @@ import time
 
 import pytest
 
-from tests.lab.test_create import until
+from tests.waiting import until
 
-pytestmark = [pytest.mark.lab, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.lab, pytest.mark.timeout(1200)]
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +34,7 @@ def running(host, words):
 def test_a_dead_host_costs_one_deadline_and_hides_nobody(shop):
     began = time.monotonic()
     done = shop.run("exec", "shop*", "--", "docker ps -q && hostname", check=False)
-    assert time.monotonic() - began < 25
+    assert time.monotonic() - began < 29.5
     assert (done.returncode, done.stdout) == (3, "shop1 | shop1\n")
     assert "1 of 2 machines failed\nshop2: " in done.stderr
 

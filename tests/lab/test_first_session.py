@@ -43,7 +43,7 @@ def session(controller, lab, tmp_path):
 
 
 @pytest.mark.lab
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(1200)
 def test_the_first_session_ends_with_containers_on_both_machines(session):
     done = session("first-session.sh")
     assert "\nhello\n" in done.stdout
@@ -54,7 +54,7 @@ def test_the_first_session_ends_with_containers_on_both_machines(session):
 
 
 @pytest.mark.lab
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(1200)
 def test_the_session_with_an_inventory_goes_there_and_back(session):
     done = session("inventory-session.sh")
     assert "node1 (new)" in done.stdout

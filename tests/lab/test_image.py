@@ -10,7 +10,7 @@ import pytest
 
 from tests.lab.image_hosts import open_shop
 
-pytestmark = [pytest.mark.lab, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.lab, pytest.mark.timeout(1200)]
 
 
 @pytest.fixture(scope="module")

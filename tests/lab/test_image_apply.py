@@ -9,9 +9,9 @@ import pytest
 
 from tests.lab.image_hosts import open_shop
 from tests.lab.inventories import Repository
-from tests.lab.network_cluster import until
+from tests.waiting import until
 
-pytestmark = [pytest.mark.lab, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.lab, pytest.mark.timeout(1200)]
 
 SPOOL = "ls -d /var/lib/docker/tmp/docker-import-* 2>/dev/null"
 """Where dockerd keeps what it is sent until it has all of it."""

@@ -8,7 +8,7 @@ import pytest
 
 from tests.docker_machine_store import Certificates, add_machine, make_store
 
-pytestmark = [pytest.mark.lab, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.lab, pytest.mark.timeout(1200)]
 
 DROP_IN = "/etc/systemd/system/docker.service.d/10-machine.conf"
 FLAGS = (

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-pytestmark = [pytest.mark.lab, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.lab, pytest.mark.timeout(1200)]
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -25,7 +25,7 @@ def apply(make_host, new_controller, tmp_path):
         ]
         where.write_text("\n".join([*rows, *lines]) + "\n")
         words = ("-i", ROOT / "inventories" / path, "-i", where)
-        controller.run("apply", *words, "--yes", timeout=380)
+        controller.run("apply", *words, "--yes", timeout=900)
         assert (
             controller.run("plan", *words, "--exit-code").stdout.partition(": ")[2].startswith("0 to change")
         )
@@ -52,7 +52,7 @@ def test_rack(apply, busybox):
         controller.docker(name, "import", "-", "busybox:latest", stdin=busybox)
     controller.docker("r3", "run", "-d", "--network", "demo", "--name", "here", "busybox", "sleep", "999")
     controller.docker(
-        "r4", "run", "--rm", "--network", "demo", "busybox", "ping", "-c", "1", "-w", "20", "here"
+        "r4", "run", "--rm", "--network", "demo", "busybox", "ping", "-c", "5", "-w", "30", "here"
     )
     assert hosts["r4"].run("stat -c %a /etc/app/environment; cat /etc/app/environment").stdout.split() == [
         "640", "RACK=1", "NAME=r4",

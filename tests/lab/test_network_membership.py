@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 
 import pytest
 
-from tests.lab.network_cluster import import_image, until
+from tests.lab.network_cluster import import_image
 from tests.lab.test_killed_steps import READY, steps_of
+from tests.waiting import until
 
-pytestmark = [pytest.mark.lab, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.lab, pytest.mark.timeout(1200)]
 
 RESOLVER = "169.254.77.53"
 FILES = "cd /etc && find . ! -name mtab -printf '%p %m %l\\n' | sort && find . -type f -exec sha256sum {} + | sort -k 2"
@@ -121,7 +123,7 @@ def test_the_socket_is_there_before_dockerd_after_a_reboot(joined, hosts, lab):
         lambda: (
             host.run("docker inspect -f '{{.State.Running}}' atboot", check=False).stdout.strip() == "true"
         ),
-        60.0,
+        120.0,
     )
     socket, dockerd = (
         int(host.run(f"systemctl show {unit} -p {what} --value").stdout)
@@ -131,9 +133,9 @@ def test_the_socket_is_there_before_dockerd_after_a_reboot(joined, hosts, lab):
         )
     )
     assert 0 < socket <= dockerd
-    # dockerd's own retries for a plugin that is missing last 15 s
-    started = int(host.run("systemctl show docker.service -p ActiveEnterTimestampMonotonic --value").stdout)
-    assert started - dockerd < 10_000_000
+    # for a plugin that is missing, dockerd tries again for 15 s
+    journal = host.run("journalctl -b -u docker -o cat --no-pager").stdout
+    assert not re.search(r"Unable to (locate|connect to) plugin", journal)
     assert host.run("systemctl list-units --failed --no-legend").stdout.strip() == ""
 
 
@@ -178,7 +180,8 @@ def kill_after(controller, host, verb, step):
             break
     run.send_signal(signal.SIGKILL)
     rest = run.communicate()[1]
-    assert run.returncode == -signal.SIGKILL, f"{step}: {seen} {rest}"
+    # it may have ended before: after the last step there is little left
+    assert run.returncode in (0, -signal.SIGKILL), f"{step}: {seen} {rest}"
 
 
 def network_steps(said, host):
@@ -211,8 +214,9 @@ def test_a_killed_network_service_is_back_at_once(controller, hosts):
     controller.run("network", "join", host.name)
     before = host.run("systemctl show machinectl-network -p MainPID --value").stdout
     host.run("systemctl kill -s KILL machinectl-network.service")
+    after = "systemctl show machinectl-network -p MainPID --value"
+    until(lambda: host.run(after).stdout not in (before, "0\n"))
     until(lambda: host.run("systemctl is-active machinectl-network", check=False).stdout.strip() == "active")
-    assert host.run("systemctl show machinectl-network -p MainPID --value").stdout != before
     until(lambda: controller.run("network", "ls", check=False).returncode == 0)
     controller.run("network", "leave", host.name)
 
@@ -225,13 +229,16 @@ def test_a_dead_machine_is_forgotten_with_its_record(controller, hosts, lab):
         controller.run("network", "create", "boot")
     until(lambda: "boot" in second.run("docker network ls --format '{{.Name}}'").stdout.split())
     second.run("docker run -d --name lost --network boot busybox sleep infinity")
+    until(lambda: controller.run("dns", "lookup", "lost", check=False).returncode == 0)
     found = json.loads(controller.run("dns", "lookup", "--output", "json", "lost").stdout)
     assert [one["machine"] for one in found] == [second.name]
     alive = controller.run("network", "forget", second.name, check=False)
     assert alive.returncode == 1 and "alive" in alive.stderr
     lab.power_cut(second.name)
     until(
-        lambda: controller.run("network", "forget", second.name, check=False).returncode == 0, 60.0, pause=2.0
+        lambda: controller.run("network", "forget", second.name, check=False).returncode == 0,
+        120.0,
+        pause=2.0,
     )
     assert controller.run("dns", "lookup", "lost", check=False).returncode == 1
     removed = controller.run("rm", "-y", second.name)

@@ -6,9 +6,10 @@ import json
 
 import pytest
 
-from tests.lab.network_cluster import Cluster, import_image, until
+from tests.lab.network_cluster import Cluster, import_image
+from tests.waiting import until
 
-pytestmark = [pytest.mark.lab, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.lab, pytest.mark.timeout(1200)]
 
 LARGE = 16
 """MB of the transfers."""
@@ -36,6 +37,7 @@ def cluster(make_host, new_controller, busybox, lab):
         cluster.docker(
             name, f"run -d --name c{number} --network demo --network-alias {alias} busybox sleep infinity"
         )
+    until(lambda: all(cluster.works(cluster.names[n], f"exec c{n} ping -c 1 -W 2 c{1 - n}") for n in (0, 1)))
     yield cluster
     lab.down([host.name for host in hosts])
 
@@ -82,7 +84,7 @@ def test_containers_have_what_the_underlay_leaves(cluster):
         # 1322 bytes, ICMP's 8 and IPv4's 20: 1350
         assert cluster.works(name, f"exec c{one} ping -c 1 -W 2 -s 1322 c{other}")
         sends(cluster, one, other)
-    until(lambda: not any(findings(cluster, number) for number in (0, 1)), 20.0, 0.5)
+    until(lambda: not any(findings(cluster, number) for number in (0, 1)), pause=0.5)
 
 
 def test_subnets_are_of_the_pool_that_was_given(cluster):
@@ -132,7 +134,7 @@ def test_one_side_that_is_wider_is_told(cluster):
     finally:
         host.run("ip link set host0 mtu 1400")
         cluster.ask(cluster.names[1], "reconcile")
-    until(lambda: not any(findings(cluster, number) for number in (0, 1)), 20.0, 0.5)
+    until(lambda: not any(findings(cluster, number) for number in (0, 1)), pause=0.5)
 
 
 def test_a_link_that_gets_narrower_under_running_containers(cluster):
@@ -144,7 +146,7 @@ def test_a_link_that_gets_narrower_under_running_containers(cluster):
     for number, name in enumerate(cluster.names):
         cluster.docker(name, f"run -d --name d{number} --network demo busybox sleep infinity")
     assert mtu(cluster, 0, "d") == 1450
-    assert cluster.works(first, "exec d0 ping -c 1 -W 2 -s 1422 d1")
+    until(lambda: cluster.works(first, "exec d0 ping -c 1 -W 2 -s 1422 d1"))
     for name in cluster.names:
         cluster.hosts[name].run("ip link set host0 mtu 1400")
     for name in cluster.names:
@@ -155,7 +157,7 @@ def test_a_link_that_gets_narrower_under_running_containers(cluster):
         # larger than the MTU: in fragments that fit
         assert cluster.works(name, f"exec {here} ping -c 1 -W 2 -s 1422 {other}")
     sends(cluster, 0, 1, "d")
-    assert not findings(cluster, 0)
+    until(lambda: not findings(cluster, 0), pause=0.5)
     for number, name in enumerate(cluster.names):
         cluster.docker(name, f"rm -f d{number}")
 

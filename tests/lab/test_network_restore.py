@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import re
 
 import pytest
 
-from tests.lab.network_cluster import make_cluster, until
+from tests.lab.network_cluster import make_cluster
+from tests.waiting import until
 
-pytestmark = [pytest.mark.lab, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.lab, pytest.mark.timeout(1200)]
 
 
 @pytest.fixture(scope="module")
@@ -85,9 +85,9 @@ def test_containers_and_networks_made_since_the_copy_are_back(cluster, tmp_path)
         # pings go on meanwhile
         made[name] = run(cluster, number, name, "demo")
     assert len({*made.values(), *wanted.values()}) == len(made) + len(wanted)
-    until(lambda: endpoints(cluster, "demo") == {**wanted, **made}, 20.0)
-    until(lambda: endpoints(cluster, "young") == young, 20.0)
-    until(lambda: all("empty" not in cluster.networks(name) for name in cluster.names), 20.0)
+    until(lambda: endpoints(cluster, "demo") == {**wanted, **made})
+    until(lambda: endpoints(cluster, "young") == young)
+    until(lambda: all("empty" not in cluster.networks(name) for name in cluster.names))
     for source, address in (("old", wanted["heir"]), ("one", young["two"])):
         sent, received = end_pings(cluster, 0, source, address)
         assert sent > 20
@@ -112,7 +112,7 @@ def test_a_machine_whose_service_starts_only_afterwards_is_waited_for(cluster, t
     words = "docker run -d --name early --network demo busybox sleep infinity"
     cluster.hosts[first].run(f"systemd-run -q {words}")
     host.run("systemctl start machinectl-network.service")
-    until(lambda: set(endpoints(cluster, "demo")) == {*before, "early"}, 20.0)
+    until(lambda: set(endpoints(cluster, "demo")) == {*before, "early"})
     found = endpoints(cluster, "demo")
     assert {name: ip for name, ip in found.items() if name != "early"} == before
     assert len(set(found.values())) == len(found)
@@ -122,6 +122,9 @@ def test_a_machine_whose_service_starts_only_afterwards_is_waited_for(cluster, t
 
 
 def test_the_doctor_finds_nothing(cluster):
-    done = cluster.controller.run("network", "doctor", "--output", "json", check=False)
-    bad = [one for one in json.loads(done.stdout) if one.get("severity") == "error"]
-    assert not bad
+    """Whose findings are there for a moment: what the network settles after a restoration."""
+
+    def found():
+        return cluster.controller.run("network", "doctor", "--output", "json", check=False)
+
+    until(lambda: found().returncode == 0, pause=1.0)

@@ -6,7 +6,9 @@ import time
 
 import pytest
 
-pytestmark = [pytest.mark.lab, pytest.mark.timeout(400)]
+from tests.waiting import until
+
+pytestmark = [pytest.mark.lab, pytest.mark.timeout(1200)]
 
 NAMES = ("pow1", "pow2")
 IDENTITY = "cat /proc/sys/kernel/random/boot_id; cut -d' ' -f22 /proc/1/stat"
@@ -27,13 +29,6 @@ def hosts(make_host, controller, busybox, lab):
         controller.docker(host.name, "import", "-", "busybox:latest", stdin=busybox)
     yield made
     lab.down(list(NAMES))
-
-
-def until(condition, deadline=30.0):
-    end = time.monotonic() + deadline
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.1)
 
 
 def states(controller):
@@ -105,7 +100,7 @@ def test_kill_ends_an_engine_that_hangs(hosts, controller):
     host.run("kill -STOP $(pidof dockerd)")
     began = time.monotonic()
     said = controller.run("kill", "--containers", host.name)
-    assert time.monotonic() - began < 20
+    assert time.monotonic() - began < 60
     assert said.stdout.strip() == f'Machine "{host.name}" was killed.'
     assert "1 container ended" in said.stderr
     assert host.run("pidof dockerd sleep", check=False).stdout.strip() == ""

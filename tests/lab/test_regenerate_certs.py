@@ -10,7 +10,7 @@ import pytest
 from machinectl.pki import certificates
 from machinectl.pki.certificates import SERVER
 
-pytestmark = [pytest.mark.lab, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.lab, pytest.mark.timeout(1200)]
 
 NAMES = ("reg1", "reg2")
 

@@ -12,7 +12,7 @@ from tests.lab.registry_shop import both_ways, clear, opened_shop, push
 
 NAMES = ("shelf1", "shelf2")
 
-pytestmark = [pytest.mark.lab, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.lab, pytest.mark.timeout(1200)]
 
 CALM = "everything is as it should be"
 PASSWORD = "correct horse"

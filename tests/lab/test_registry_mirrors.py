@@ -11,11 +11,11 @@ import pytest
 
 from tests.lab.inventories import Repository
 from tests.lab.registry_shop import both_ways, clear, fresh_image, opened_shop, push
-from tests.lab.test_create import until
+from tests.waiting import until
 
 NAMES = ("shelf3", "shelf4")
 
-pytestmark = [pytest.mark.lab, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.lab, pytest.mark.timeout(1200)]
 
 CALM = "everything is as it should be"
 

@@ -8,7 +8,7 @@ import pytest
 
 from tests.lab.copy_hosts import as_machine
 
-pytestmark = [pytest.mark.lab, pytest.mark.timeout(500)]
+pytestmark = [pytest.mark.lab, pytest.mark.timeout(1200)]
 
 MIB = 1 << 20
 

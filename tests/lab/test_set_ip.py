@@ -10,9 +10,10 @@ import ssl
 
 import pytest
 
-from tests.lab.network_cluster import Cluster, until
+from tests.lab.network_cluster import Cluster
+from tests.waiting import until
 
-pytestmark = [pytest.mark.lab, pytest.mark.timeout(500)]
+pytestmark = [pytest.mark.lab, pytest.mark.timeout(1200)]
 
 NAMES = ("ip1", "ip2")
 
@@ -146,7 +147,7 @@ def test_etcd_and_networks_follow(hosts, controller, busybox):
     until(lambda: cluster.works("ip1", "exec c-ip1 ping -c1 -W1 c-ip2"), deadline=60)
     assert [started(controller, name, f"c-{name}") for name in NAMES] == began
     # new containers get addresses and names again
-    assert cluster.works("ip2", "run --rm --net net busybox ping -c1 -W2 c-ip1")
+    until(lambda: cluster.works("ip2", "run --rm --net net busybox ping -c1 -W2 c-ip1"))
     for name in NAMES:
         assert "everything is as it should be" in controller.run("provision", name).stderr
     assert controller.run("network", "doctor").returncode == 0

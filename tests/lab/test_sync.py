@@ -12,9 +12,9 @@ import pytest
 from machinectl.model import Machine, SshAddress
 from machinectl.store.store import Store
 from tests.frozen import freeze
-from tests.lab.test_create import until
+from tests.waiting import until
 
-pytestmark = [pytest.mark.lab, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.lab, pytest.mark.timeout(1200)]
 
 MIB = 1024 * 1024
 

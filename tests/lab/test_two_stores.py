@@ -7,7 +7,7 @@ import ssl
 
 import pytest
 
-pytestmark = [pytest.mark.lab, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.lab, pytest.mark.timeout(1200)]
 
 NAME = "duo1"
 

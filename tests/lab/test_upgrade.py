@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-pytestmark = [pytest.mark.lab, pytest.mark.timeout(500)]
+pytestmark = [pytest.mark.lab, pytest.mark.timeout(1200)]
 
 NAMES = ("upg1", "upg2", "upgm")
 OLD = "5:20.10.23-1~debian.12~bookworm"
@@ -34,8 +34,9 @@ def mirror(make_host):
         "apt-get update -qq && apt-get install -qq -y --no-install-recommends gnupg apt-utils >/dev/null 2>&1"
     )
     script = (Path(__file__).parent / "make_apt_mirror.sh").read_text()
-    host.run(f"bash -s /srv/docker-ce bookworm '{OLD}' '{NEW}'", stdin=script, deadline=120)
+    host.run(f"bash -s /srv/docker-ce bookworm '{OLD}' '{NEW}'", stdin=script, deadline=600)
     host.run("systemd-run -q --unit=mirror python3 -m http.server 8000 -d /srv")
+    host.run("timeout 60 sh -c 'until curl -sf http://127.0.0.1:8000/ >/dev/null; do sleep 0.1; done'")
     return f"http://{host.ip}:8000/docker-ce"
 
 
@@ -74,7 +75,7 @@ def package(host, name):
 
 def test_the_distributions_package_is_upgraded_and_containers_go_on(debian, controller):
     newest = package(debian, "docker.io")
-    debian.run(OLDER, deadline=120)
+    debian.run(OLDER, deadline=600)
     assert package(debian, "docker.io") == "20.10.24+dfsg1-0"
     before = debian.run("pidof dockerd").stdout
     debian.run("apt-mark hold docker.io")

@@ -14,9 +14,10 @@ import pytest
 from machinectl.store.store import Store
 from machinectl_agent.volumes.frame import render_head, render_trailer
 from machinectl_agent.volumes.tree import write_tree
-from tests.lab.network_cluster import import_image, until
+from tests.lab.network_cluster import import_image
+from tests.waiting import until
 
-pytestmark = [pytest.mark.lab, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.lab, pytest.mark.timeout(1200)]
 
 LISTING = r"""
 import hashlib, os, sys, json
@@ -105,10 +106,8 @@ def data(volume):
 @pytest.fixture(scope="module")
 def shop(request, make_host, new_controller, busybox):
     controller = new_controller()
-    # each module's hosts are its own: a host belongs to one store
-    name = "volf" if request.module.__name__.endswith("faults") else "vol"
     hosts = [
-        make_host(f"{name}{number}", suite, engine=True)
+        make_host(f"vol{number}", suite, engine=True)
         for number, suite in enumerate(("bookworm", "trixie"), 1)
     ]
     creates = [controller.start("create", "--ip", one.ip, "--ssh-key", one.key, one.name) for one in hosts]

@@ -11,11 +11,11 @@ from machinectl.actions.volume.ask import ask_volumes
 from machinectl.errors import MachinectlError
 from machinectl.remote.become import Become
 from machinectl.store.store import Store
-from tests.lab.network_cluster import until
 from tests.lab.test_network_faults import host_link
 from tests.lab.test_volume import Shop, clean, data, lines, shop  # noqa: F401 - fixtures
+from tests.waiting import until
 
-pytestmark = [pytest.mark.lab, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.lab, pytest.mark.timeout(1200)]
 
 AGENT = "^[^ ]*python[^ ]* -IS* /opt/machinectl/agent/[0-9a-f]*"
 """How a command of the agent's looks to pgrep."""

@@ -11,11 +11,11 @@ import pytest
 
 from machinectl_agent.shares.nfs import render_exports, volume_options
 from machinectl_agent.shares.record import Client, Record
-from tests.lab.test_create import until
+from tests.waiting import until
 
 pytestmark = [
     pytest.mark.lab,
-    pytest.mark.timeout(400),
+    pytest.mark.timeout(1200),
     pytest.mark.skipif(not Path("/dev/fuse").exists(), reason="needs FUSE in the machine's kernel"),
 ]
 

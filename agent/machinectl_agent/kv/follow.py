@@ -27,7 +27,8 @@ from machinectl_agent.kv.wake import Wake
 
 SILENCE = 10.0
 """Seconds without a word after which the member is asked whether it lives."""
-_OPENING = 5.0  # seconds for all watches of a stream to be created
+_OPENING = 5.0  # seconds for all watches of a stream to be created,
+_EACH = 0.01  # and for each of them
 # seconds that a stream is read before it gives way to one with other prefixes: if they change all the time,
 # what is said of the rest must be heard, too
 _SHORTEST = 0.05
@@ -73,7 +74,7 @@ class _Watches:
     def patience(self, *, changed: bool) -> float:
         """Seconds to wait for the next answer; none left: they don't come about, or have to give way."""
         if not self.are_complete:
-            return self._began + _OPENING - time.monotonic()
+            return self._began + _OPENING + len(self._wanted) * _EACH - time.monotonic()
         return self._began + _SHORTEST - time.monotonic() if changed else SILENCE
 
 

@@ -79,7 +79,7 @@ class AgentPhase:
         return steps
 
 
-def running_bundle(deadline: float = 2.0) -> str:
+def running_bundle(deadline: float = 10.0) -> str:
     """The hash that the daemon answers with; `-` where none answers."""
     try:
         return str(client.ask("ping", deadline=deadline)["bundle"])

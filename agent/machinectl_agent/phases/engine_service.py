@@ -258,6 +258,7 @@ def _restart(host: Host) -> str:
 
 def journal_since(host: Host, cursor: str) -> str:
     """dockerd's own last words since a cursor: errors and fatal lines where there are any."""
+    host.run("journalctl", "--sync", deadline=20)  # what it said when it died may still be on its way
     written = _journal_lines(host, cursor)
     telling = [line for line in written if any(sign in line for sign in _TROUBLE)]
     # Engine 20.10 dies with a bare line: what is neither dockerd's chatter nor systemd's

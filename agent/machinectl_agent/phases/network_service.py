@@ -67,7 +67,7 @@ def listening(host: Host) -> bool:
     return state == "active" and host.exists(PLUGIN_SOCKET)
 
 
-def running(host: Host, deadline: float = 2.0) -> Running:
+def running(host: Host, deadline: float = 10.0) -> Running:
     """Asked of the service itself, never remembered."""
     try:
         answer = client.ask("ping", path=NETWORK_SOCKET, deadline=deadline)

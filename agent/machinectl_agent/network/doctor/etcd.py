@@ -18,6 +18,9 @@ DEADLINE = 3.0
 SLOW = 0.25
 """Seconds for a read that a majority agrees to; etcd's own heartbeat is 0.1."""
 
+READS = 3
+"""The fastest of them counts."""
+
 SOON = 14
 """Days before a certificate's end."""
 
@@ -28,9 +31,13 @@ def check_etcd(case: Case) -> Iterator[Finding]:
 
     def ask(url: str) -> Optional[Finding]:
         kv = Gateway((url,), tls=tls)
-        began = time.monotonic()
+        took: List[float] = []
         try:
-            kv.get(case.core.layout.machine(case.me), deadline=DEADLINE)
+            # the first one connects, which a container's start does not wait for; and one may be unlucky
+            for _ in range(1 + READS):
+                began = time.monotonic()
+                kv.get(case.core.layout.machine(case.me), deadline=DEADLINE)
+                took.append(time.monotonic() - began)
         except KvError as error:
             return Finding(
                 f"etcd {url}",
@@ -40,7 +47,7 @@ def check_etcd(case: Case) -> Iterator[Finding]:
             )
         finally:
             kv.close()
-        return slow(url, time.monotonic() - began)
+        return slow(url, min(took[1:]))
 
     endpoints = case.core.whereabouts.endpoints
     with ThreadPoolExecutor(max(1, len(endpoints))) as pool:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Callable, Dict, Optional, Set
 
 from machinectl_agent.daemon.journal import Journal
-from machinectl_agent.kv.interface import Change, Kv, KvError, WatchItem
+from machinectl_agent.kv.interface import Change, Kv, KvError, KvUnavailable, WatchItem
 from machinectl_agent.network.probe.ear import Ear, Mouth
 from machinectl_agent.network.probe.packet import ANSWER, ASK, LEAST, Probe, encode
 from machinectl_agent.network.records import Layout
@@ -134,6 +134,8 @@ class Responder:
             try:
                 self._kv.put(key, json.dumps(sorted(heard)).encode(), lease=one.ask.lease, deadline=1.0)
                 one.noted = heard
+            except KvUnavailable:
+                continue  # the next slice tries again, until nobody asks any more
             except KvError as error:
                 self._journal.say("note", f"a probe of {one.ask.machine} is not noted: {error}")
                 with self._lock:
