@@ -13,7 +13,6 @@ import contextlib
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import time
 from dataclasses import dataclass
@@ -24,6 +23,7 @@ import pytest
 from machinectl.pki.authority import ensure_authority
 from machinectl.pki.leaves import ensure_server
 from tests.frozen import freeze
+from tests.ports import free_ports
 
 ETCD = shutil.which("etcd")
 ETCDCTL = shutil.which("etcdctl")
@@ -202,12 +202,3 @@ class EtcdCluster:
             text=True,
             timeout=30,
         )
-
-
-def free_ports(count: int) -> list[int]:
-    """Different ones that nobody listens on just now."""
-    with contextlib.ExitStack() as held:
-        sockets = [held.enter_context(socket.socket()) for _ in range(count)]
-        for one in sockets:
-            one.bind(("127.0.0.1", 0))
-        return [one.getsockname()[1] for one in sockets]

@@ -19,15 +19,9 @@ from machinectl.model import SshAddress
 from machinectl.remote import keys as machine_keys
 from machinectl.remote.become import Become
 from machinectl.remote.connection import Connection, open_connection
+from tests.ports import free_port
 
 SSHD = shutil.which("sshd", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin")
-
-
-def free_port() -> int:
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        port: int = one.getsockname()[1]
-        return port
 
 
 def make_key(path: Path, kind: str = "ed25519", passphrase: str = "", *options: str) -> Path:

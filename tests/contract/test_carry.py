@@ -29,7 +29,8 @@ from machinectl.remote.native import native_connection
 from machinectl.store.store import Store
 from tests import carry_ends
 from tests.carry_ends import BLOCK, sha256_of
-from tests.contract.conftest import free_port, make_key, wait_for
+from tests.contract.conftest import make_key, wait_for
+from tests.ports import free_port
 
 SIZE = 20_000_003
 

@@ -16,8 +16,9 @@ from machinectl.errors import AuthenticationFailed, ConnectionFailed, RemoteFail
 from machinectl.model import SshAddress
 from machinectl.remote import keys as machine_keys
 from tests.frozen import freeze
+from tests.ports import free_port
 
-from .conftest import free_port, make_key, wait_for
+from .conftest import make_key, wait_for
 
 
 def test_a_command_gives_its_three_answers(connection):

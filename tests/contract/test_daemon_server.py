@@ -36,7 +36,8 @@ raise SystemExit(serve(Settings(**json.loads(sys.argv[2])), Systemd("docker.serv
 
 
 class Daemon:
-    def __init__(self, folder, **more):
+    def __init__(self, folder, watchdog=60_000_000, **more):
+        """`watchdog`: microseconds; with few, whoever reads no notices holds it up."""
         self.path = str(folder / "run" / "agent.sock")
         self.settings = {
             "socket": self.path,
@@ -54,7 +55,7 @@ class Daemon:
         self.environment = {
             "PATH": os.environ["PATH"],
             "NOTIFY_SOCKET": str(folder / "notify"),
-            "WATCHDOG_USEC": "600000",
+            "WATCHDOG_USEC": str(watchdog),
         }
         self.process = self.start()
 
@@ -133,7 +134,8 @@ def test_status_says_who_and_how_the_engine_is(daemon):
     assert daemon.ask("events", {"last": 1})["events"] == status["events"][-1:]
 
 
-def test_the_watchdog_is_fed_and_the_end_is_announced(daemon):
+def test_the_watchdog_is_fed_and_the_end_is_announced(tmp_path):
+    daemon = Daemon(tmp_path, watchdog=600_000)
     for _ in range(3):
         daemon.said("WATCHDOG=1")
     daemon.process.terminate()
@@ -141,6 +143,7 @@ def test_the_watchdog_is_fed_and_the_end_is_announced(daemon):
     assert daemon.process.wait(10) == 0
     assert not Path(daemon.path).exists()
     assert "<5>machinectl-agent ends" in daemon.log.read_text()
+    daemon.stop()
 
 
 def test_another_wire_version_is_told_both_numbers(daemon):

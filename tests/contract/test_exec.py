@@ -16,7 +16,8 @@ import pytest
 
 from machinectl.model import Machine, SshAddress
 from machinectl.store.store import Store
-from tests.contract.conftest import free_port, wait_for
+from tests.contract.conftest import wait_for
+from tests.ports import free_port
 
 pytestmark = pytest.mark.timeout(120)
 

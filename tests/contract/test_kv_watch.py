@@ -9,8 +9,9 @@ import pytest
 
 from machinectl_agent.kv.gateway import Gateway
 from machinectl_agent.kv.interface import Change, KvError, Put, Trouble
-from tests.etcd_cluster import EtcdCluster, free_ports
+from tests.etcd_cluster import EtcdCluster
 from tests.kv_clients import KINDS, Reader, connect, tls_of
+from tests.ports import free_ports
 
 NOTICED = 25.0
 """Seconds in which a frozen etcd must be noticed."""

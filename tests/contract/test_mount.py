@@ -15,7 +15,7 @@ from machinectl.model import Machine, SshAddress
 from machinectl.remote.become import Become
 from machinectl.remote.connection import open_connection
 from machinectl.store.store import Store
-from tests.contract.conftest import free_port
+from tests.ports import free_port
 
 pytestmark = pytest.mark.timeout(120)
 

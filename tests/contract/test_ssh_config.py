@@ -15,8 +15,7 @@ from machinectl.remote import sshconfig
 from machinectl.remote.deadline import Deadline
 from machinectl.remote.openssh import ssh_command
 from machinectl.store.store import Store
-
-from .conftest import free_port
+from tests.ports import free_port
 
 
 @pytest.fixture(params=["ssh -G", "paramiko"])

@@ -155,7 +155,7 @@ def test_attaching_is_fast(host):
         number = next(names)
         host.plane.attach(NETWORK, f"{number:064x}"[::-1], f"02:42:0a:32:01:{number:02x}")
 
-    assert fastest(attach) < 0.03
+    assert fastest(attach) < 0.2  # 10 ms where nothing else runs
 
 
 def fastest(work) -> float:

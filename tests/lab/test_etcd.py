@@ -119,7 +119,7 @@ def test_a_member_that_is_down_is_shown_and_one_that_is_killed_comes_back(contro
     assert [found[name]["health"] for name in members] == ["ok", "down", "ok"]
     hosts["e1"].run("systemctl start machinectl-etcd")
     hosts["e2"].run("kill -9 $(systemctl show -p MainPID --value machinectl-etcd)")
-    until(lambda: all_well(controller), 30.0)
+    until(lambda: all_well(controller), 120)
 
 
 def test_other_machines_than_its_members_are_refused(controller, new_controller, hosts):
@@ -149,14 +149,14 @@ def test_a_backup_and_the_way_back(controller, members, tmp_path):
         assert client.get("lost") is None
     finally:
         client.close()
-    assert all_well(controller)
+    until(lambda: all_well(controller))
 
 
 def test_a_member_more_and_one_less(controller, hosts, members):
     controller.run("etcd", "add", "e3")
-    assert all_well(controller, 4)
+    until(lambda: all_well(controller, 4))
     controller.run("etcd", "remove", "e3")
-    assert all_well(controller)
+    until(lambda: all_well(controller))
     assert hosts["e3"].run("ls -d /var/lib/machinectl-etcd.*").stdout
     assert hosts["e3"].run("systemctl is-active machinectl-etcd", check=False).stdout.strip() != "active"
 
@@ -169,7 +169,7 @@ def test_a_member_that_lost_its_data_does_not_begin_anew(controller, hosts, memb
     assert "could take a vote" in done.stderr
     controller.run("etcd", "remove", "e0")
     controller.run("etcd", "add", "e0")
-    until(lambda: all_well(controller), 30.0)
+    until(lambda: all_well(controller), 120)
 
 
 def test_space_is_given_back_and_nothing_is_there_to_upgrade(controller, members):

@@ -68,7 +68,7 @@ def interrupt(run, word, how):
         if word in line:
             break
     how()
-    _, rest = run.communicate(timeout=120)
+    _, rest = run.communicate(timeout=400)
     return "".join(said) + rest
 
 
@@ -82,7 +82,7 @@ def test_a_deploy_that_is_cut_off_again_and_again_is_finished(controller, member
     run = start(controller, "deploy", *names(three))
     until(lambda: three[0].run("pidof dpkg apt-get", check=False).returncode == 0, 60)
     lab.power_cut(three[0].name)
-    _, said = run.communicate(timeout=120)
+    _, said = run.communicate(timeout=400)
     assert run.returncode == 3, said
     assert f"{three[0].name}: " in said
     lab.start(three[0].name)
@@ -90,7 +90,7 @@ def test_a_deploy_that_is_cut_off_again_and_again_is_finished(controller, member
         run = start(controller, "deploy", *names(three))
         interrupt(run, word, lambda run=run: run.send_signal(signal.SIGKILL))
     controller.run("etcd", "deploy", *names(three))
-    until(lambda: all_well(controller, three), 30)
+    until(lambda: all_well(controller, three), 120)
     assert len({cluster_id(host) for host in three}) == 1
     again = controller.run("etcd", "deploy", *names(three))
     assert again.stderr.count("everything is as it should be") == 3
@@ -105,7 +105,7 @@ def test_a_power_cut_of_all_hosts_at_once_loses_nothing(controller, members, lab
             lab.power_cut(host.name)
         for host in three:
             lab.start(host.name)
-        until(lambda: all_well(controller, three), 40)
+        until(lambda: all_well(controller, three), 120)
         assert client.get("before")
     finally:
         client.close()
@@ -119,7 +119,7 @@ def test_new_options_restart_one_member_after_the_other(controller, members):
     try:
         asked = 0
         while run.poll() is None:
-            client.health(deadline=5.0)
+            client.health(deadline=15.0)
             asked += 1
             time.sleep(0.02)
     finally:
@@ -149,7 +149,7 @@ def test_another_store_may_use_it(controller, new_controller, members, tmp_path)
     assert "can't be used" in bare.stderr
     files = ("--ca", certs / "ca.pem", "--cert", certs / "cert.pem", "--key", certs / "key.pem")
     other.run("etcd", "use", "--endpoints", urls, *files)
-    assert all_well(other, members[:3])  # the names are etcd's own
+    until(lambda: all_well(other, members[:3]))  # the names are etcd's own
     other.run("etcd", "backup", tmp_path / "other.db")
     refused = other.run("etcd", "remove", members[0].name, check=False)
     assert refused.returncode == 1
@@ -169,13 +169,13 @@ def test_a_dead_host_is_removed_by_force_and_may_come_back(controller, members, 
     assert quorum.returncode == 1
     assert "no majority" in quorum.stderr
     controller.run("etcd", "remove", "--force", dead.name)
-    until(lambda: all_well(controller, alive), 20)
+    until(lambda: all_well(controller, alive), 120)
     # it comes back with its old data: nobody takes it for a member, and it is none
     lab.start(dead.name)
-    assert all_well(controller, alive)
+    until(lambda: all_well(controller, alive))
     done = controller.run("etcd", "add", dead.name)
     assert "of a membership that has ended" in done.stderr
-    until(lambda: all_well(controller, [*alive, dead]), 20)
+    until(lambda: all_well(controller, [*alive, dead]), 120)
 
 
 def test_members_behind_a_firewall_are_reached_by_ssh(controller, members, tmp_path):
@@ -185,7 +185,7 @@ def test_members_behind_a_firewall_are_reached_by_ssh(controller, members, tmp_p
     for host in members:
         host.run(f"iptables -I {rule}")
     try:
-        assert all_well(controller, three)
+        until(lambda: all_well(controller, three))
         controller.run("etcd", "backup", tmp_path / "etcd.db")
         controller.run("etcd", "add", spare.name)
         controller.run("etcd", "remove", "--delete-data", spare.name)
@@ -201,9 +201,9 @@ def test_an_add_that_is_killed_goes_on_and_can_be_undone(controller, members):
     other = controller.run("etcd", "restore", "--yes", "/dev/null", check=False)
     assert other.returncode == 3
     controller.run("etcd", "add", spare.name)
-    until(lambda: all_well(controller, members), 30)
+    until(lambda: all_well(controller, members), 120)
     controller.run("etcd", "remove", "--delete-data", spare.name)
-    until(lambda: all_well(controller, three), 30)
+    until(lambda: all_well(controller, three), 120)
     assert spare.run("ls -d /var/lib/machinectl-etcd*", check=False).stdout.strip() == ""
     assert spare.run("ls /etc/machinectl-etcd").stdout.strip() == ""
 
@@ -225,13 +225,13 @@ def test_a_restore_that_is_killed_is_finished_by_the_same_restore(controller, me
         assert client.get("lost") is None
     finally:
         client.close()
-    assert all_well(controller, three)
+    until(lambda: all_well(controller, three))
     damaged = tmp_path / "damaged.db"
     damaged.write_bytes(file.read_bytes()[:4096])
     refused = controller.run("etcd", "restore", "--yes", damaged, check=False)
     assert refused.returncode == 3
     assert "nothing has changed" in refused.stderr
-    assert all_well(controller, three)
+    until(lambda: all_well(controller, three))
 
 
 def test_the_majority_that_is_gone_for_good_comes_back_from_a_backup(controller, members, lab, tmp_path):
@@ -241,10 +241,10 @@ def test_the_majority_that_is_gone_for_good_comes_back_from_a_backup(controller,
         lab.power_cut(host.name)
     left = members[2:]
     controller.run("etcd", "restore", "--yes", file, *names(left))
-    assert all_well(controller, left)
+    until(lambda: all_well(controller, left))
     for host in members[:2]:
         lab.start(host.name)
-    assert all_well(controller, left)
+    until(lambda: all_well(controller, left))
 
 
 def test_programs_of_ones_own(members, new_controller, tmp_path):
@@ -257,7 +257,7 @@ def test_programs_of_ones_own(members, new_controller, tmp_path):
     for name in ("etcd", "etcdctl"):
         (folder / name).write_bytes((host.root / "usr/bin" / name).read_bytes())
     controller.run("etcd", "deploy", "--binaries", folder, host.name)
-    assert all_well(controller, [host])
+    until(lambda: all_well(controller, [host]))
     assert (
         "/opt/machinectl/etcd/"
         in host.run(f"readlink /proc/$(systemctl show -p MainPID --value {UNIT})/exe").stdout
@@ -267,7 +267,7 @@ def test_programs_of_ones_own(members, new_controller, tmp_path):
     refused = controller.run("etcd", "upgrade", "--binaries", folder, check=False)
     assert refused.returncode == 1
     assert "does not run on this host" in refused.stderr
-    assert all_well(controller, [host])
+    until(lambda: all_well(controller, [host]))
 
 
 def test_three_suites_in_one_cluster(make_host, new_controller):
@@ -283,16 +283,16 @@ def test_three_suites_in_one_cluster(make_host, new_controller):
     assert hosts[2].run("systemctl is-active etcd").stdout.strip() == "active"
     hosts[2].run("systemctl stop etcd")
     controller.run("etcd", "deploy", *names(hosts))
-    assert all_well(controller, hosts)
+    until(lambda: all_well(controller, hosts))
     found = json.loads(controller.run("etcd", "status", "--output", "json").stdout)
     assert [one["version"].rpartition(".")[0] for one in found] == ["3.3", "3.5", "3.5"]
     # without learners (3.3) a member is added with a vote at once
     controller.run("etcd", "remove", hosts[1].name)
     controller.run("etcd", "add", hosts[1].name)
-    until(lambda: all_well(controller, hosts), 30)
+    until(lambda: all_well(controller, hosts), 120)
     # without its oldest member the cluster goes up to the next version, and that one is too old for it
     controller.run("etcd", "remove", hosts[0].name)
     refused = controller.run("etcd", "add", hosts[0].name, check=False)
     assert refused.returncode == 1
     assert "all members have 3.5 or newer" in refused.stderr
-    assert all_well(controller, hosts[1:])
+    until(lambda: all_well(controller, hosts[1:]))

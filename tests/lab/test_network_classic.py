@@ -181,7 +181,7 @@ def test_classic_mode_is_left_and_nothing_of_it_stays(cluster, demo, hosts):
         assert not [key for key in daemon_json(host) if key.startswith("cluster")]
         assert host.run("ls /etc/docker/cluster-store").stdout == ""
     first, _ = cluster.names
-    assert cluster.works(first, "exec c1 ping -c 1 -W 2 c2")
+    until(lambda: cluster.works(first, "exec c1 ping -c 1 -W 2 c2"))
 
 
 def test_etcd_without_v2_is_told_before_anything_changes(cluster, hosts):

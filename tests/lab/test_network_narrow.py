@@ -93,6 +93,7 @@ def test_subnets_are_of_the_pool_that_was_given(cluster):
     cluster.docker(cluster.names[0], "network create -d machinectl --ipam-driver machinectl chosen")
     found = json.loads(cluster.docker(cluster.names[0], "network inspect chosen"))[0]["IPAM"]["Config"]
     assert found[0]["Subnet"] == "10.88.0.64/26"
+    until(lambda: "chosen" in cluster.networks(cluster.names[1]))
     cluster.controller.run("network", "rm", "chosen")
     # kept by a join that says nothing of it
     assert "network.json" not in cluster.controller.run("network", "join", "--dry-run", *cluster.names).stdout

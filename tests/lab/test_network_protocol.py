@@ -46,6 +46,9 @@ def cluster(make_host, new_controller, busybox, lab):
 
 @pytest.fixture(params=ENGINES)
 def engine(request, cluster):
+    # what an earlier test has removed is going everywhere first
+    for name in cluster.names:
+        until(lambda name=name: not cluster.docker(name, "network ls -q -f driver=machinectl"))
     return Engine(cluster, request.param)
 
 
