@@ -41,6 +41,8 @@ class Core:
     """The ledger, which can be lost, was compared with Docker: what is not in it no container has."""
     leaving: bool = False
     """The machine is no longer a member: nothing is replicated or put back."""
+    refused: bool = True
+    """A call of dockerd's failed for want of etcd, or may have before we were there (revive.py)."""
     removing: Set[str] = field(default_factory=set)
     """Docker ids of networks that the agent itself removes here: their removal is not the user's."""
     wake: Callable[[str], None] = lambda _network: None
@@ -51,6 +53,8 @@ class Core:
     """Takes an endpoint's interface out of the kernel soon, which waits there for up to some ten milliseconds."""
     reconcile: Callable[[], None] = lambda: None
     """Everything, soon."""
+    revive: Callable[[], None] = lambda: None
+    """Starts soon what dockerd could not start without etcd."""
     reconcile_now: Callable[[], Mapping[str, object]] = dict
     """Everything, before it returns; what was done."""
 

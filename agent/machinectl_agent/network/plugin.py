@@ -27,6 +27,9 @@ Calls = Mapping[str, Callable[[Dict[str, Any]], Dict[str, Any]]]
 FIRST_PASSED = 3
 """The first descriptor that systemd passes: sd_listen_fds(3)."""
 
+AWAY = "machinectl: etcd does not answer, nothing new can be joined to a network"
+"""Begins what dockerd is told then, and keeps as the error of a container that it could not start."""
+
 _BODY = 4 * 1024 * 1024
 """Bytes of a request; Docker's are a few hundred."""
 
@@ -62,11 +65,19 @@ class Plugin(socketserver.ThreadingMixIn, socketserver.BaseServer):
 
     daemon_threads = True
 
-    def __init__(self, listener: socket.socket, calls: Calls, journal: Journal) -> None:
+    def __init__(
+        self,
+        listener: socket.socket,
+        calls: Calls,
+        journal: Journal,
+        on_away: Callable[[], None] = lambda: None,
+    ) -> None:
+        """`on_away`: is told of each call that fails for want of etcd."""
         socketserver.BaseServer.__init__(self, "", _Handler)
         self.socket = listener
         self.calls = calls
         self.journal = journal
+        self.on_away = on_away
 
     def start(self) -> None:
         """Serves in a thread of its own, for ever."""
@@ -99,7 +110,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         name = self.path.lstrip("/")
         length = int(self.headers.get("Content-Length") or 0)
         body = self.rfile.read(length) if 0 < length <= _BODY else self._chunks()
-        answer, status = answer_call(self.server.calls, self.server.journal, name, body)
+        answer, status = answer_call(self.server.calls, self.server.journal, name, body, self.server.on_away)
         content = json.dumps(answer).encode()
         self.send_response(status)
         self.send_header("Content-Type", "application/vnd.docker.plugins.v1.2+json")
@@ -124,7 +135,9 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         """dockerd's log and our journal have what matters."""
 
 
-def answer_call(calls: Calls, journal: Journal, name: str, body: bytes) -> Tuple[Dict[str, Any], int]:
+def answer_call(
+    calls: Calls, journal: Journal, name: str, body: bytes, on_away: Callable[[], None] = lambda: None
+) -> Tuple[Dict[str, Any], int]:
     """One call → its answer and HTTP status. dockerd reads `Err` of the network driver's answers and
     `Error` of the IPAM's, both in answers with status 200."""
     call = calls.get(name)
@@ -140,8 +153,9 @@ def answer_call(calls: Calls, journal: Journal, name: str, body: bytes) -> Tuple
             text += f"; {problem.hint}"
         journal.say("warning", f"{name}: {text}")
     except KvError as error:
-        text = f"machinectl: etcd does not answer, nothing new can be joined to a network: {error}"
+        text = f"{AWAY}: {error}"
         journal.say("warning", f"{name}: {text}")
+        on_away()
     except Exception as error:  # a fault of ours: dockerd must get an answer all the same
         text = f"machinectl: a fault of the agent's own: {error!r}"
         journal.say("error", f"{name}: {text}")

@@ -223,4 +223,6 @@ class Reconcile:
         # what another machine has to free first is put back with the next one
         if not (is_holding and collected.conflicts) and cluster and not view.has_settled(machine):
             core.registry.settle(cluster)
+        if core.refused and not view.is_holding:
+            core.revive()
         return str(collected)

@@ -1,8 +1,8 @@
 """The network service: `current network-daemon`, systemd's machinectl-network.service.
 
 Threads: `plugin` (and one for each of dockerd's connections), `follower` (etcd → kernel, DNS), `events` (dockerd →
-names, replication), `replicate`, `names`, `reconcile`, `alive`, the DNS server's, and `main`, which answers on the
-control socket. What they share is in Core; each part guards itself.
+names, replication), `replicate`, `names`, `reconcile`, `revive`, `alive`, the DNS server's, and `main`, which answers
+on the control socket. What they share is in Core; each part guards itself.
 """
 
 from __future__ import annotations
@@ -46,6 +46,7 @@ from machinectl_agent.network.reconcile import Reconcile
 from machinectl_agent.network.records import Layout
 from machinectl_agent.network.registry.registry import Registry
 from machinectl_agent.network.replicate import Replicate
+from machinectl_agent.network.revive import Revive
 from machinectl_agent.network.settings import Settings, load
 from machinectl_agent.network.settling import Settling
 from machinectl_agent.network.view import Moved, View
@@ -138,11 +139,12 @@ class Service:
             "detach", lambda item: fabric.detach(*item), journal
         )
         self._moving: Worker[Tuple[str, ...]] = Worker("etcd", whereabouts.take, journal)
+        self._reviving: Worker[str] = Worker("revive", Revive(core).work, journal)
         self._alive = Alive(self._kv, layout, settings.id, settings.ttl, journal)
         running = Running(Systemd(settings.unit), settings.engine_socket)
         self._events = Events(core, running, lambda container: self._names.put(("container", container, "")))
         self._plugin = plugin.Plugin(
-            _plugin_socket(settings), driver.calls(driver.Driver(core), Ipam(core)), journal
+            _plugin_socket(settings), driver.calls(driver.Driver(core), Ipam(core)), journal, self._refused
         )
         self.desk = Desk(core, Admin(core, self._alive), self._reconcile)
         self._join()
@@ -158,7 +160,14 @@ class Service:
         self._zone.set_sandboxes(core.ledger.sandboxes())
         self._dns.start()
         self._listen_on_host()
-        for worker in (self._names, self._replicating, self._reconciling, self._moving, self._detaching):
+        for worker in (
+            self._names,
+            self._replicating,
+            self._reconciling,
+            self._moving,
+            self._detaching,
+            self._reviving,
+        ):
             worker.start()
         core.follower.start()
         core.cache.start()
@@ -185,6 +194,7 @@ class Service:
         core.learn = lambda docker_id, endpoint: self._names.put(("joined", docker_id, endpoint))
         core.detach = lambda network, endpoint: self._detaching.put((network, endpoint))
         core.reconcile = lambda: self._reconciling.put("")
+        core.revive = lambda: self._reviving.put("")
         core.reconcile_now = self._reconcile.run
         core.fabric.follow_network = core.follower.follow
         core.fabric.unfollow_network = core.follower.unfollow
@@ -199,6 +209,9 @@ class Service:
             self._kv, core.layout, settings.id, settings.port, lambda: core.fabric.vtep, core.journal
         )
         core.follower.on_probe = responder.asked
+
+    def _refused(self) -> None:
+        self.core.refused = True
 
     def _moved(self, moved: Moved) -> None:
         if moved.kind == "networks":
