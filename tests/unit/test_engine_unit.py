@@ -7,7 +7,8 @@ import json
 import pytest
 
 from machinectl_agent.engine import daemon_json, unit
-from machinectl_agent.host import Host
+from machinectl_agent.host import Completed, Host
+from machinectl_agent.phases.engine_service import journal_since
 from machinectl_agent.problems import Problem
 from machinectl_agent.redact import redact_document, redact_text
 from machinectl_agent.spec import EngineSpec
@@ -198,3 +199,31 @@ def test_a_plan_shows_no_secret_of_daemon_json():
     document = redact_document(json.loads(text))
     assert document["log-opts"] == {"splunk-token": "(hidden)", "gelf-address": "udp://h:1"}
     assert document["proxies"] == {"http-proxy": "http://(hidden)@proxy:3128"}
+
+
+class Journal(Host):
+    """A host whose journal says this."""
+
+    def __init__(self, *lines):
+        self.text = "\n".join(lines)
+
+    def run(self, *words, **_):
+        return Completed(0, self.text if "-u" in words else "", "")
+
+
+OLD = 'time="2026-01-01T08:00:00Z" level=error msg="Failed to get event" error="transport is closing"'
+CHATTER = 'time="2026-01-01T08:00:01Z" level=info msg="Starting up"'
+BARE = "failed to mkdir /proc/nowhere: no such file or directory"
+FATAL = "failed to start daemon: no space left on device"
+
+
+@pytest.mark.parametrize(
+    ("lines", "told"),
+    [
+        (["Stopping docker.service", OLD, "docker.service: Succeeded.", CHATTER, BARE], [OLD, BARE]),
+        ([CHATTER, FATAL, "Failed to start docker.service"], [FATAL]),
+        ([CHATTER, "Started docker.service"], [CHATTER, "Started docker.service"]),
+    ],
+)
+def test_dockerds_last_words_are_told_whoever_spoke_before(lines, told):
+    assert journal_since(Journal(*lines), "").splitlines() == told

@@ -260,10 +260,14 @@ def journal_since(host: Host, cursor: str) -> str:
     """dockerd's own last words since a cursor: errors and fatal lines where there are any."""
     host.run("journalctl", "--sync", deadline=20)  # what it said when it died may still be on its way
     written = _journal_lines(host, cursor)
-    telling = [line for line in written if any(sign in line for sign in _TROUBLE)]
-    # Engine 20.10 dies with a bare line: what is neither dockerd's chatter nor systemd's
-    bare = [line for line in written if "level=" not in line and not line.startswith(_SYSTEMD)]
-    return "\n".join((telling or bare or written)[-JOURNAL_LINES:])
+    return "\n".join(([line for line in written if _tells(line)] or written)[-JOURNAL_LINES:])
+
+
+def _tells(line: str) -> bool:
+    # Engine 20.10 dies with a bare line: what is neither dockerd's chatter nor systemd's. Both kinds are told: the
+    # dockerd that was stopped before may have had errors of its own
+    is_bare = "level=" not in line and not line.startswith(_SYSTEMD)
+    return is_bare or any(sign in line for sign in _TROUBLE)
 
 
 _SYSTEMD = ("docker.service:", "Starting ", "Started ", "Stopping ", "Stopped ", "Failed to start ")
