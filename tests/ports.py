@@ -7,18 +7,20 @@ import os
 import socket
 from pathlib import Path
 
-_EACH = 2000
-"""Ports that a worker of the tests has for itself."""
+_LOWEST = 10_000
+_DEFAULT = 32_768
+"""Where the kernel's own ports begin by default (ip-sysctl, ip_local_port_range)."""
 
 
 def _own() -> itertools.cycle[int]:
-    """Below those that the kernel gives to whoever asks for none: nobody takes one between our choice and the server."""
+    """A block for each worker of the tests, below the ports that the kernel gives to whoever asks for none: nobody takes
+    one between our choice and the server. Where an admin has given it all ports, only the default's are left out."""
     first = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
+    workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
     worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
-    low = max(1024, first - (worker % 8 + 1) * _EACH)
-    # runs beside each other begin elsewhere
-    ports = range(low, low + _EACH)
-    begin = os.getpid() % _EACH
+    each = ((first if first > 2 * _LOWEST else _DEFAULT) - _LOWEST) // workers
+    ports = range(_LOWEST + worker * each, _LOWEST + (worker + 1) * each)
+    begin = os.getpid() % each  # runs beside each other begin elsewhere
     return itertools.cycle([*ports[begin:], *ports[:begin]])
 
 

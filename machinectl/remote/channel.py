@@ -68,6 +68,8 @@ class Channel:
         self._wrapped = wrapped
         self._password = password
         self._asked = False
+        self._waited = False
+        """For the end of the connection, which outlives most of its channels."""
         self._stdout = bytearray()
         self._stderr: collections.deque[bytes] = collections.deque()
         self._stderr_size = 0
@@ -212,6 +214,7 @@ class Channel:
 
     def end(self) -> None:
         """`close`, from any thread: whoever reads sees the end."""
+        self._waited = True  # it is not the connection's
         self._channel.close()
 
     def close(self) -> None:
@@ -241,7 +244,9 @@ class Channel:
         if self._channel.exit_status != -1 or not self._channel.closed:
             return False
         transport = self._channel.get_transport()
-        transport.join(2.0)
+        if not self._waited:
+            self._waited = True
+            transport.join(1.0)
         return not transport.is_active()
 
     def _wait_for_root(self, deadline: Deadline) -> None:

@@ -90,8 +90,8 @@ class Daemon:
 
 
 @pytest.fixture
-def daemon(tmp_path):
-    daemon = Daemon(tmp_path)
+def daemon(tmp_path, request):
+    daemon = Daemon(tmp_path, **getattr(request, "param", {}))
     daemon.said("READY=1")
     yield daemon
     daemon.stop()
@@ -134,8 +134,8 @@ def test_status_says_who_and_how_the_engine_is(daemon):
     assert daemon.ask("events", {"last": 1})["events"] == status["events"][-1:]
 
 
-def test_the_watchdog_is_fed_and_the_end_is_announced(tmp_path):
-    daemon = Daemon(tmp_path, watchdog=600_000)
+@pytest.mark.parametrize("daemon", [{"watchdog": 600_000}], indirect=True)
+def test_the_watchdog_is_fed_and_the_end_is_announced(daemon):
     for _ in range(3):
         daemon.said("WATCHDOG=1")
     daemon.process.terminate()
@@ -143,7 +143,6 @@ def test_the_watchdog_is_fed_and_the_end_is_announced(tmp_path):
     assert daemon.process.wait(10) == 0
     assert not Path(daemon.path).exists()
     assert "<5>machinectl-agent ends" in daemon.log.read_text()
-    daemon.stop()
 
 
 def test_another_wire_version_is_told_both_numbers(daemon):

@@ -20,6 +20,10 @@ LABS = 8
 """Runs of the tests at the same time; each has its own lab."""
 
 
+_lab: list[Lab] = []
+"""This process's, once a test wants it: some need no host, and no root."""
+
+
 def claim_settings():
     """The first lab that no other run of the tests uses; the lock is held until this process ends."""
     for number in range(LABS):
@@ -40,18 +44,18 @@ def lab():
     settings, lock = claim_settings()
     lab = Lab(settings, print)
     lab.down()
+    _lab.append(lab)
     yield lab
     lab.down()
     lock.close()
 
 
 @pytest.fixture(scope="module", autouse=True)
-def hosts_go(lab):
+def hosts_go():
     """With their module: what idle engines and agents cost would be taken from the tests that are still to come."""
     yield
-    left = [host.name for host in lab.hosts()]
-    if left:
-        lab.down(left)
+    if _lab and _lab[0].hosts():
+        _lab[0].down()
         keys._unlocked.clear()  # the next hosts' key is another one in the same file
 
 

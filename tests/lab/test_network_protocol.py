@@ -46,9 +46,15 @@ def cluster(make_host, new_controller, busybox, lab):
 
 @pytest.fixture(params=ENGINES)
 def engine(request, cluster):
-    # what an earlier test has removed is going everywhere first
+    # what an earlier test has removed is going everywhere first; what a failed one has left goes, too
     for name in cluster.names:
-        until(lambda name=name: not cluster.docker(name, "network ls -q -f driver=machinectl"))
+        try:
+            until(lambda name=name: not cluster.docker(name, "network ls -q -f driver=machinectl"), 20.0)
+        except AssertionError:
+            cluster.hosts[name].run("docker rm -f $(docker ps -aq)", check=False)
+            cluster.hosts[name].run(
+                "docker network rm $(docker network ls -q -f driver=machinectl)", check=False
+            )
     return Engine(cluster, request.param)
 
 

@@ -15,7 +15,7 @@ import pytest
 
 from machinectl.remote.bundle import build_bundle
 
-pytestmark = pytest.mark.lab
+pytestmark = [pytest.mark.lab, pytest.mark.timeout(1200)]
 
 HERE = Path(__file__).parent
 OLD = "5:20.10.23-1~debian.12~bookworm"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass, field
 from typing import Callable, Mapping, Optional, Set
 
@@ -41,8 +42,9 @@ class Core:
     """The ledger, which can be lost, was compared with Docker: what is not in it no container has."""
     leaving: bool = False
     """The machine is no longer a member: nothing is replicated or put back."""
-    refused: bool = True
-    """A call of dockerd's failed for want of etcd, or may have before we were there (revive.py)."""
+    refused: float = field(default_factory=time.monotonic)
+    """When a call of dockerd's has failed for want of etcd (time.monotonic), and it may have before we were there; 0:
+    what that has kept down was started (revive.py)."""
     removing: Set[str] = field(default_factory=set)
     """Docker ids of networks that the agent itself removes here: their removal is not the user's."""
     wake: Callable[[str], None] = lambda _network: None

@@ -211,7 +211,7 @@ class Service:
         core.follower.on_probe = responder.asked
 
     def _refused(self) -> None:
-        self.core.refused = True
+        self.core.refused = time.monotonic()
 
     def _moved(self, moved: Moved) -> None:
         if moved.kind == "networks":

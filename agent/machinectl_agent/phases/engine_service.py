@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, List, Mapping
 
@@ -257,9 +258,15 @@ def _restart(host: Host) -> str:
 
 
 def journal_since(host: Host, cursor: str) -> str:
-    """dockerd's own last words since a cursor: errors and fatal lines where there are any."""
-    host.run("journalctl", "--sync", deadline=20)  # what it said when it died may still be on its way
-    written = _journal_lines(host, cursor)
+    """dockerd's own last words since a cursor: errors and fatal lines where there are any. Raises nothing: no work
+    depends on words."""
+    with suppress(Problem):
+        host.run("journalctl", "--sync", deadline=5)  # what it said when it died may still be on its way
+    try:
+        # not what containers say by its journald log driver
+        written = _journal_lines(host, cursor, "-t", "dockerd") or _journal_lines(host, cursor)
+    except Problem as problem:
+        return problem.what
     return "\n".join(([line for line in written if _tells(line)] or written)[-JOURNAL_LINES:])
 
 
@@ -274,9 +281,9 @@ _SYSTEMD = ("docker.service:", "Starting ", "Started ", "Stopping ", "Stopped ",
 _TROUBLE = ("level=fatal", "level=error", "unable to configure", "failed to start daemon")
 
 
-def _journal_lines(host: Host, cursor: str) -> List[str]:
+def _journal_lines(host: Host, cursor: str, *more: str) -> List[str]:
     since = ("--after-cursor", cursor) if cursor else ()
-    words = ("journalctl", "-u", unit.UNIT, "-o", "cat", "--no-pager", "-n", "200", *since)
+    words = ("journalctl", "-u", unit.UNIT, "-o", "cat", "--no-pager", "-n", "200", *more, *since)
     return host.run(*words, deadline=20).stdout.splitlines()
 
 
