@@ -58,7 +58,7 @@ test: setup docker-client
 ifdef PYTEST
 	$(BIN)/pytest $(PYTEST)
 else
-	$(BIN)/pytest -n auto --dist loadfile tests/unit tests/contract tests/kernel; first=$$?; \
+	first=0; $(BIN)/pytest -n auto --dist loadfile tests/unit tests/contract tests/kernel || first=$$?; \
 	$(BIN)/pytest -n 3 --dist loadfile tests/lab && exit $$first
 endif
 	@[ -n "$(CAN_ROOT)" ] || echo "not run, as they need root: tests marked 'root' and 'lab' (sudo make test)"
