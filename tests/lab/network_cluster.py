@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
+
+from tests.waiting import until
 
 
 class Cluster:
@@ -50,6 +53,33 @@ class Cluster:
         last = json.loads(done.stdout.splitlines()[-1])
         assert last["event"] == "done", last
         return last["result"]
+
+
+class Pings:
+    """A packet each `every` seconds from a container to an address or a name, from its first answer on until `end`."""
+
+    def __init__(self, cluster, name, container, address, every=0.2):
+        self._ask = lambda words, check=True: cluster.docker(name, f"exec {container} {words}", check=check)
+        self._file = f"/pings-{address}"
+        self._ask(f"rm -f {self._file}")
+        words = f"sh -c 'ping -i {every} -W 1 {address} > {self._file} 2>&1'"
+        cluster.docker(name, f"exec -d {container} {words}")
+        until(self.answers)
+
+    def answers(self):
+        """The numbers of the packets that were answered, in the order of the answers."""
+        shown = self._ask(f"cat {self._file}", check=False).stdout
+        return [int(one) for one in re.findall(r"seq=(\d+)", shown)]
+
+    def end(self):
+        """How many were sent, and the numbers of those that were answered.
+
+        The last one's answer may be on its way when ping is ended: such a packet counts as not sent."""
+        self._ask("killall -INT ping", check=False)
+        ended = r"(\d+) packets transmitted"
+        shown = until(lambda: re.findall(ended, self._ask(f"cat {self._file}", check=False).stdout))
+        answers, sent = self.answers(), int(shown[0])
+        return (sent if sent - 1 in answers else sent - 1), answers
 
 
 def import_image(host, image):

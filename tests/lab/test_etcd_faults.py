@@ -138,7 +138,7 @@ def test_new_options_restart_one_member_after_the_other(controller, members):
     )
     assert all(begin < end for begin, end in away)
     assert all(before[1] <= after[0] for before, after in itertools.pairwise(away)), away
-    assert asked > 10
+    assert asked
     for host in three:
         assert (
             "3.4"

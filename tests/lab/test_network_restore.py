@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import re
-
 import pytest
 
-from tests.lab.network_cluster import make_cluster
+from tests.lab.network_cluster import Pings, make_cluster
 from tests.waiting import until
 
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(1200)]
@@ -23,27 +21,6 @@ def run(cluster, number, name, network, more=""):
     words = f"run -d --name {name} --network {network} {more} busybox sleep infinity"
     cluster.docker(cluster.names[number], words)
     return cluster.address(cluster.names[number], name, network)
-
-
-def begin_pings(cluster, number, container, address):
-    """Ten packets a second."""
-    words = f"sh -c 'ping -i 0.1 -W 1 {address} > /tmp/{address} 2>&1'"
-    cluster.docker(cluster.names[number], f"exec -d {container} {words}")
-
-
-def end_pings(cluster, number, container, address):
-    """How many were sent and how many answered. The last one's answer may be on its way when it is told to end."""
-    name = cluster.names[number]
-    cluster.docker(name, f"exec {container} killall -INT ping", check=False)
-
-    def told():
-        said = cluster.docker(name, f"exec {container} cat /tmp/{address}", check=False).stdout
-        return said if "transmitted" in said else ""
-
-    said = until(told)
-    sent = int(re.findall(r"(\d+) packets transmitted", said)[0])
-    answered = {int(one) for one in re.findall(r"seq=(\d+)", said)}
-    return sent, len(answered | {sent - 1})
 
 
 def endpoints(cluster, network):
@@ -73,8 +50,8 @@ def test_containers_and_networks_made_since_the_copy_are_back(cluster, tmp_path)
     until(lambda: set(endpoints(cluster, "demo")) == set(wanted))
     until(lambda: cluster.works(first, "exec old ping -c 1 -W 1 heir"))
     until(lambda: cluster.works(first, "exec one ping -c 1 -W 1 two"))
-    for source, address in (("old", wanted["heir"]), ("one", young["two"])):
-        begin_pings(cluster, 0, source, address)
+    ways = (("old", wanted["heir"]), ("one", young["two"]))
+    pings = [Pings(cluster, first, source, address, every=0.1) for source, address in ways]
 
     controller.run("etcd", "restore", "--yes", tmp_path / "etcd.db")
 
@@ -88,10 +65,9 @@ def test_containers_and_networks_made_since_the_copy_are_back(cluster, tmp_path)
     until(lambda: endpoints(cluster, "demo") == {**wanted, **made})
     until(lambda: endpoints(cluster, "young") == young)
     until(lambda: all("empty" not in cluster.networks(name) for name in cluster.names))
-    for source, address in (("old", wanted["heir"]), ("one", young["two"])):
-        sent, received = end_pings(cluster, 0, source, address)
-        assert sent > 20
-        assert received == sent
+    for one in pings:
+        sent, answers = one.end()
+        assert len(set(answers)) == sent
     for name in ("new", "heir", "next3"):
         assert cluster.works(first, f"exec old ping -c 1 -W 1 {name}"), name
     assert not cluster.works(first, "exec old nslookup left")
@@ -106,7 +82,7 @@ def test_a_machine_whose_service_starts_only_afterwards_is_waited_for(cluster, t
     late = run(cluster, 1, "late", "demo")
     until(lambda: cluster.works(first, "exec old ping -c 1 -W 1 late"))
     before = endpoints(cluster, "demo")
-    begin_pings(cluster, 0, "old", late)
+    pings = Pings(cluster, first, "old", late, every=0.1)
     host.run("systemctl stop machinectl-network.service")
     cluster.controller.run("etcd", "restore", "--yes", tmp_path / "etcd.db")
     words = "docker run -d --name early --network demo busybox sleep infinity"
@@ -116,9 +92,8 @@ def test_a_machine_whose_service_starts_only_afterwards_is_waited_for(cluster, t
     found = endpoints(cluster, "demo")
     assert {name: ip for name, ip in found.items() if name != "early"} == before
     assert len(set(found.values())) == len(found)
-    sent, received = end_pings(cluster, 0, "old", late)
-    assert sent > 20
-    assert received == sent
+    sent, answers = pings.end()
+    assert len(set(answers)) == sent
 
 
 def test_the_doctor_finds_nothing(cluster):
