@@ -27,7 +27,7 @@ from machinectl_agent.network.netlink import namespaces
 Result = TypeVar("Result")
 
 ROOT = Path("/run/machinectl-tests-dataplane")
-DEADLINE = 20.0
+DEADLINE = 60.0
 """Seconds for what takes milliseconds here."""
 AGAIN = 0.5
 """Seconds after which an echo request that has not been answered is sent again."""
@@ -248,7 +248,7 @@ def transfer(sender: Container, receiver: Container, to: str, size: int) -> byte
             pattern = bytes(range(251)) * (size // 251 + 1)
             one.setblocking(False)
             other.setblocking(False)
-            sent, got, end = 0, bytearray(), time.monotonic() + 20
+            sent, got, end = 0, bytearray(), time.monotonic() + DEADLINE
             while len(got) < size:
                 assert time.monotonic() < end, f"{len(got)} of {size} bytes arrived"
                 ready, free, _ = select.select([other], [one] if sent < size else [], [], 1)

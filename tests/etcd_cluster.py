@@ -9,7 +9,6 @@ client certificate of the cluster's own CA, which machinectl.pki makes.
 
 from __future__ import annotations
 
-import contextlib
 import os
 import shutil
 import signal
@@ -24,6 +23,7 @@ from machinectl.pki.authority import ensure_authority
 from machinectl.pki.leaves import ensure_server
 from tests.frozen import freeze
 from tests.ports import free_ports
+from tests.waiting import until
 
 ETCD = shutil.which("etcd")
 ETCDCTL = shutil.which("etcdctl")
@@ -166,14 +166,16 @@ class EtcdCluster:
         self.etcdctl("compact", str(revision), *["--physical"][: int(physical)])
 
     def leader(self) -> int:
-        """Number of the member that leads."""
-        for one in self.processes:
-            with contextlib.suppress(subprocess.CalledProcessError):
-                fields = self.etcdctl("endpoint", "status", "-w", "fields", member=one)
-                found = dict(line.split(" : ", 1) for line in fields.splitlines() if " : " in line)
-                if found['"MemberID"'] == found['"Leader"']:
-                    return one
-        raise AssertionError("nobody leads")
+        """Number of the member that leads, as soon as one does."""
+        return int(until(lambda: [one for one in self.processes if self._leads(one)])[0])
+
+    def _leads(self, member: int) -> bool:
+        try:
+            fields = self.etcdctl("endpoint", "status", "-w", "fields", member=member)
+        except subprocess.CalledProcessError:
+            return False
+        found = dict(line.split(" : ", 1) for line in fields.splitlines() if " : " in line)
+        return found['"MemberID"'] == found['"Leader"']
 
     def save(self, path: Path) -> None:
         """A snapshot of the whole store."""

@@ -41,7 +41,7 @@ class Reader:
                 self.items.append(item)
                 self._came.notify_all()
 
-    def wait(self, met: Callable[[], object], seconds: float = 10) -> None:
+    def wait(self, met: Callable[[], object], seconds: float = 60) -> None:
         """Until `met` is true of `items`."""
         with self._came:
             assert self._came.wait_for(lambda: bool(met()), seconds), self.items[-20:]

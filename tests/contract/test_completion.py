@@ -115,7 +115,7 @@ class Terminal:
 
     def read_until(self, pattern):
         seen = ""
-        end = time.monotonic() + 20
+        end = time.monotonic() + 120
         while not re.search(pattern, seen):
             ready, _, _ = select.select([self.master], [], [], max(0.0, end - time.monotonic()))
             assert ready, f"{pattern} did not come: {seen!r}"

@@ -105,7 +105,7 @@ def test_upload_speed_is_sane(connection, tmp_path):
     content = os.urandom(50_000_000)
     started = time.monotonic()
     connection.upload(content, str(tmp_path / "big"), deadline=60)
-    assert 50 / (time.monotonic() - started) > 5  # MB/s; 135 on an idle machine, one window per RTT gives 2
+    assert 50 / (time.monotonic() - started) > 2.5  # MB/s; 135 on an idle machine, one window per RTT gives 2
 
 
 def test_a_failed_upload_says_why_and_leaves_nothing(connection, tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.server
 import socket
 import subprocess
@@ -82,6 +83,16 @@ def test_knocking_at_closed_doors():
     assert trouble is not None
     assert set(trouble) == {"127.0.0.1", "192.0.2.1"}
     assert "refused" in reach.reasons(trouble)
+
+
+def test_a_silent_door_is_told_as_such_whoever_looks_first():
+    with socket.create_server(("127.0.0.1", 0), backlog=0) as silent, contextlib.ExitStack() as fillers:
+        for _ in range(4):  # what comes to a full backlog is dropped
+            one = fillers.enter_context(socket.socket())
+            one.setblocking(False)
+            one.connect_ex(silent.getsockname())
+        said = {reach.reasons(reach.knock({silent.getsockname()}, silence=0.05) or {}) for _ in range(50)}
+    assert said == {"127.0.0.1: no answer within 0 s"}
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from tests.etcd_cluster import EtcdCluster
 from tests.kv_clients import KINDS, Reader, connect, tls_of
 from tests.ports import free_ports
 
-NOTICED = 25.0
+NOTICED = 60.0
 """Seconds in which a frozen etcd must be noticed."""
 
 
@@ -64,7 +64,7 @@ def writer_of():
         one.close()
 
 
-def put_surely(client, key, value, seconds=30.0):
+def put_surely(client, key, value, seconds=60.0):
     """A lost answer is asked again: the same value, so that a reader sees it once or twice, not never."""
     end = time.monotonic() + seconds
     while True:
@@ -144,7 +144,7 @@ def test_prefixes_change_while_changes_come(kind, single, follow, writer_of):
     keys = [f"/a/{number:04d}" for number in range(500)]
     for key in keys:
         writer.put(key, b"")
-    reader.wait(lambda: len(reader.changes("/a/")) >= len(keys), 30)  # while it goes on
+    reader.wait(lambda: len(reader.changes("/a/")) >= len(keys))  # while it goes on
     stop.set()
     thread.join()
     assert [one.key for one in reader.changes("/a/")] == keys
@@ -218,7 +218,7 @@ def test_etcd_may_be_away_at_first_and_for_long(kind, single, follow, writer_of)
     threading.Event().wait(3)  # what is measured is what goes on while nothing can
     assert time.process_time() - spent < 1.5
     single.start()
-    reader.wait(lambda: len(reader.snapshots()) == 2, 15)
+    reader.wait(lambda: len(reader.snapshots()) == 2)
     writer_of(single).put("/b/1", b"")
     reader.wait(lambda: reader.changes("/b/"))
     assert reader.troubles()[-1] == ""
@@ -256,7 +256,7 @@ def test_another_member_takes_over_from_a_killed_one(kind, trio, follow, writer_
     reader.wait(lambda: len(keys_of(reader)) == 1)
     trio.kill(victim)
     put_surely(writer, "/a/2", b"")
-    reader.wait(lambda: len(keys_of(reader)) == 2, 15)
+    reader.wait(lambda: len(keys_of(reader)) == 2)
     assert keys_of(reader) == ["/a/1", "/a/2"]
     assert reader.troubles() == []
 
@@ -289,7 +289,7 @@ def test_a_lost_majority_is_noticed(kind, trio, follow, writer_of):
     reader.wait(reader.troubles, NOTICED)
     trio.start()
     put_surely(writer_of(trio), "/a/1", b"")
-    reader.wait(reader.changes, 20)
+    reader.wait(reader.changes)
     assert reader.troubles()[-1] == ""
     assert len(reader.snapshots()) == 1
 
@@ -314,8 +314,8 @@ def test_a_compaction_that_overtakes_makes_a_new_snapshot(kind, single, follow, 
     single.kill()
     single.ports[0] = port
     single.start()
-    reader.wait(lambda: len(reader.snapshots("/a/")) == 2, 20)
-    reader.wait(lambda: reader.troubles()[-1] == "", 20)
+    reader.wait(lambda: len(reader.snapshots("/a/")) == 2)
+    reader.wait(lambda: reader.troubles()[-1] == "")
     put_surely(writer, "/a/5", b"")
     reader.wait(lambda: reader.changes("/a/"))
     assert [one.key for one in reader.snapshots("/a/")[1].items] == ["/a/2", "/a/3", "/a/4"]
@@ -333,10 +333,11 @@ def test_a_restored_backup_makes_new_snapshots(kind, members, tmp_path, follow, 
         put_surely(writer, "/a/new", b"")
         reader.wait(reader.changes)
         cluster.restore(tmp_path / "backup")
-        reader.wait(lambda: len(reader.snapshots()) == 4, 20)
+        reader.wait(lambda: len(reader.snapshots()) == 4)
         assert [one.key for one in reader.snapshots("/a/")[1].items] == ["/a/old"]
         assert [one.restored for one in reader.snapshots("/a/")] == [False, True]
         assert all(one.cluster for one in reader.snapshots())
         put_surely(writer, "/a/newer", b"")
         reader.wait(lambda: keys_of(reader) == ["/a/new", "/a/newer"])
-        assert reader.changes()[-1].revision <= reader.changes()[0].revision
+        newer = next(one for one in reader.changes() if one.key == "/a/newer")
+        assert newer.revision <= reader.changes()[0].revision

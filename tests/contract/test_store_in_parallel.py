@@ -25,7 +25,7 @@ SPAWN = multiprocessing.get_context("spawn")
 
 def create(path, name, barrier):
     """What create does to the store."""
-    barrier.wait(60)
+    barrier.wait(300)
     store = Store(path)
     with store.machine_lock(name):
         with store.lock():
@@ -41,7 +41,7 @@ def test_six_creates_on_an_empty_store_end_with_one_ca(tmp_path):
     for one in workers:
         one.start()
     for one in workers:
-        one.join(120)
+        one.join(400)
     assert [one.exitcode for one in workers] == [0] * len(names)
     store = Store(path)
     assert store.names() == names

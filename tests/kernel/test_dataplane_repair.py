@@ -16,6 +16,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from machinectl_agent.network.drivers import device
 from machinectl_agent.network.drivers.interface import Peer
 from machinectl_agent.network.netlink import namespaces
 from machinectl_agent.problems import Problem
@@ -234,8 +235,9 @@ def test_a_namespace_that_was_replaced(table: Bench):
     assert host.plane.findings(host.wiring(NETWORK), {}) == []
 
 
-def test_a_folder_that_was_emptied_before_the_agent_started(table: Bench):
+def test_a_folder_that_was_emptied_before_the_agent_started(table: Bench, monkeypatch: pytest.MonkeyPatch):
     """Nobody holds the old namespace any more: all is made anew, and a new container talks."""
+    monkeypatch.setattr(device, "_PATIENCE", 60.0)  # the kernel ends namespaces in batches, others' too
     first, second = table.pair()
     for host in (first, second):
         host.plane.ensure_network(host.wiring(NETWORK))

@@ -20,6 +20,7 @@ from machinectl_agent.network.dns.zone import Zone
 from machinectl_agent.network.netlink.namespaces import inside
 from machinectl_agent.network.paths import RESOLVER
 from machinectl_agent.network.records import EndpointRecord, NetworkRecord, Pool
+from tests.ports import free_port
 
 pytestmark = pytest.mark.root
 
@@ -141,8 +142,8 @@ def upstream():
         def __getattr__(self, _name):
             return lambda *_: None
 
-    udp = DNSServer(resolver, address="127.0.0.1", port=0, logger=Quiet())
-    port = udp.server.server_address[1]
+    port = free_port()
+    udp = DNSServer(resolver, address="127.0.0.1", port=port, logger=Quiet())
     tcp = DNSServer(resolver, address="127.0.0.1", port=port, tcp=True, logger=Quiet())
     for one in (udp, tcp):
         one.start_thread()
@@ -228,7 +229,7 @@ def test_a_removed_network_leaves_its_namespace_free(place):
     with client, contextlib.suppress(ConnectionResetError):
         assert client.recv(1) == b""
     ip("netns", "del", f"{place.tag}gone")
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while ip("link", "show", port, check=False).returncode == 0:
         assert time.monotonic() < deadline, "something still holds the namespace"
         threading.Event().wait(0.02)  # the kernel cleans up behind our back, and tells nobody

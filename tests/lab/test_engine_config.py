@@ -6,6 +6,8 @@ import json
 
 import pytest
 
+from tests.waiting import until
+
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(1200)]
 
 DAEMON_JSON = "/etc/docker/daemon.json"
@@ -80,7 +82,11 @@ def test_a_mirror_is_honoured(node, registry, controller):
     assert "Status: Downloaded newer image for busybox:latest" in controller.docker(
         node.name, "pull", "busybox"
     )
-    assert "library/busybox" in registry.run("journalctl -u registry-mirror --no-pager | tail -50").stdout
+    until(
+        lambda: (
+            "library/busybox" in registry.run("journalctl -u registry-mirror --no-pager | tail -50").stdout
+        )
+    )
 
 
 def test_options_reach_the_engine_and_containers_outlive_the_restart(node, controller):

@@ -33,8 +33,11 @@ def running(host, words):
 
 def test_a_dead_host_costs_one_deadline_and_hides_nobody(shop):
     began = time.monotonic()
+    shop.run("exec", "shop1", "--", "hostname")
+    usual = time.monotonic() - began
+    began = time.monotonic()
     done = shop.run("exec", "shop*", "--", "docker ps -q && hostname", check=False)
-    assert time.monotonic() - began < 29.5
+    assert time.monotonic() - began - usual < 29.5
     assert (done.returncode, done.stdout) == (3, "shop1 | shop1\n")
     assert "1 of 2 machines failed\nshop2: " in done.stderr
 

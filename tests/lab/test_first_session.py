@@ -33,7 +33,7 @@ def session(controller, lab, tmp_path):
 
     def run(script):
         done = subprocess.run(
-            [ROOT / "docs" / script], env=env, capture_output=True, text=True, timeout=500, check=False
+            [ROOT / "docs" / script], env=env, capture_output=True, text=True, timeout=1000, check=False
         )
         assert done.returncode == 0, done.stdout + done.stderr
         return done

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.waiting import until
+
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(1200)]
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -51,9 +53,8 @@ def test_rack(apply, busybox):
     for name in ("r3", "r4"):
         controller.docker(name, "import", "-", "busybox:latest", stdin=busybox)
     controller.docker("r3", "run", "-d", "--network", "demo", "--name", "here", "busybox", "sleep", "999")
-    controller.docker(
-        "r4", "run", "--rm", "--network", "demo", "busybox", "ping", "-c", "5", "-w", "30", "here"
-    )
+    words = "docker run --rm --network demo busybox ping -c 1 -W 2 here"
+    until(lambda: hosts["r4"].run(words, check=False).returncode == 0)
     assert hosts["r4"].run("stat -c %a /etc/app/environment; cat /etc/app/environment").stdout.split() == [
         "640", "RACK=1", "NAME=r4",
     ]  # fmt: skip

@@ -119,7 +119,8 @@ def test_all_of_etcds_members_are_replaced(cluster):
     until(lambda: not any(cluster.ask(name, "status")["etcd"]["trouble"] for name in cluster.names))
     for number, name in enumerate(cluster.names):
         cluster.docker(name, f"rm -f n{number}")
-        assert cluster.works(name, f"run --rm --network demo busybox ping -c 1 -W 2 c{1 - number}")
+        words = f"run --rm --network demo busybox ping -c 1 -W 2 c{1 - number}"
+        until(lambda name=name, words=words: cluster.works(name, words))
     # the configuration on the hosts catches up when it is written for another reason
     cluster.controller.run("network", "join", first, second, timeout=300)
     assert [told(cluster, 0), told(cluster, 1)] == [[urls[second]]] * 2

@@ -146,7 +146,7 @@ def test_the_migration_survives_a_kill(cluster, demo, hosts):
     cluster.controller.run("network", "join", *cluster.names, timeout=300)
     plan = cluster.controller.run("network", "migrate", "--dry-run", demo).stdout
     assert "+ create the machinectl network demo" in plan
-    assert cluster.works(first, "exec c1 ping -c 1 -W 2 c2")
+    until(lambda: cluster.works(first, "exec c1 ping -c 1 -W 2 c2"))
     run = cluster.controller.start("network", "migrate", demo)
     for line in run.stderr:
         if "is removed" in line:

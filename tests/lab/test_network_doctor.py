@@ -89,27 +89,30 @@ def test_nothing_is_wrong(cluster):
     )
 
 
+def tells(cluster, *words):
+    """A probe lasts seconds: where the other side is not as quick, nothing can be said, and it is asked again."""
+    until(lambda: (text := said(cluster)) and all(one in text for one in words), pause=0.5)
+
+
 @pytest.mark.parametrize("hook", ["input", "output"])
 def test_udp_4789_is_blocked_and_the_host_is_up(cluster, second, hook):
     with nft(second, f"type filter hook {hook} priority 0;", "udp dport 4789 drop"):
-        text = said(cluster)
-        assert "UDP 4789" in text
-        assert "blocked" in text
         direction = "so the host is up" if hook == "input" else "its answers do not come in"
-        assert direction in text
-        done = cluster.controller.run("network", "doctor", "demo", check=False)
-        assert done.returncode == 1
-        assert "try: let UDP 4789" in done.stdout
-    assert "blocked" not in said(cluster)
+        tells(cluster, "UDP 4789", "blocked", direction)
+
+        def is_told():
+            done = cluster.controller.run("network", "doctor", "demo", check=False)
+            return done.returncode == 1 and "try: let UDP 4789" in done.stdout
+
+        until(is_told, pause=0.5)
+    until(lambda: "blocked" not in said(cluster), pause=0.5)
 
 
 def test_a_lowered_mtu_is_measured(cluster, second):
     before = int(second.run("cat /sys/class/net/host0/mtu").stdout)
     second.run("ip link set host0 mtu 1300")
     try:
-        text = said(cluster)
-        assert f"packets of {before} bytes don't reach" in text
-        assert "1280 bytes do" in text
+        tells(cluster, f"packets of {before} bytes don't reach", "1280 bytes do")
     finally:
         second.run(f"ip link set host0 mtu {before}")
     cluster.ask(cluster.names[1], "reconcile")
@@ -202,7 +205,7 @@ def test_an_input_policy_that_drops_containers_questions(cluster, first):
     try:
         assert "dns: inet fault c drops what containers ask 169.254.77.53" in said(cluster)
         assert waits()
-        assert cluster.works(cluster.names[0], "run --rm --network demo busybox ping -c 1 -W 2 c1")
+        assert cluster.works(cluster.names[0], "run --rm --network demo busybox ping -c 3 -W 2 c1")
         first.run("nft 'add rule inet fault c ip daddr 169.254.77.53 udp dport 53 accept'")
         assert "drops what containers ask" not in said(cluster)
         assert not waits()
@@ -223,7 +226,7 @@ def test_a_machine_that_is_down(cluster, second):
     """Its agent's lease ends; then it is called dead, not blocked."""
     second.run("systemctl stop machinectl-network")
     try:
-        text = until(lambda: (text := said(cluster)) and "has not been heard of" in text and text, 60.0, 1.0)
+        text = until(lambda: (text := said(cluster)) and "has not been heard of" in text and text, 180.0, 1.0)
         assert "blocked" not in text
     finally:
         second.run("systemctl start machinectl-network")

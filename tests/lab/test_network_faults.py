@@ -75,7 +75,7 @@ def test_an_agent_that_is_killed_interrupts_nothing(cluster):
     def work():
         kill(host, "machinectl-network")
         # what comes while it is down waits for it
-        assert cluster.works(cluster.names[0], "run --rm --network demo busybox ping -c 1 -W 2 c1")
+        assert cluster.works(cluster.names[0], "run --rm --network demo busybox ping -c 3 -W 2 c1")
         # what a process that has not lived for long knew of others is not on the disk yet
         for _ in range(3):
             kill(host, "machinectl-network")
@@ -94,7 +94,7 @@ def test_dockerd_killed(cluster):
         until(lambda: cluster.ask(cluster.names[0], "status")["engine"]["up"])
 
     keeps_pinging(cluster, 0, 1, work)
-    assert cluster.works(cluster.names[0], "run --rm --network demo busybox ping -c 1 -W 2 c1")
+    assert cluster.works(cluster.names[0], "run --rm --network demo busybox ping -c 3 -W 2 c1")
 
 
 def test_one_etcd_member_killed_and_frozen(cluster):
@@ -103,11 +103,11 @@ def test_one_etcd_member_killed_and_frozen(cluster):
     def work():
         host.run("systemctl kill -s STOP machinectl-etcd")
         try:
-            assert cluster.works(cluster.names[0], "run --rm --network demo busybox ping -c 1 -W 2 c1")
+            assert cluster.works(cluster.names[0], "run --rm --network demo busybox ping -c 3 -W 2 c1")
         finally:
             host.run("systemctl kill -s CONT machinectl-etcd")
         kill(host, "machinectl-etcd")
-        assert cluster.works(cluster.names[1], "run --rm --network demo busybox ping -c 1 -W 2 c0")
+        until(lambda: cluster.works(cluster.names[1], "run --rm --network demo busybox ping -c 1 -W 2 c0"))
 
     keeps_pinging(cluster, 0, 1, work)
     until(lambda: is_active(host, "machinectl-etcd"))
@@ -129,7 +129,7 @@ def test_the_majority_of_etcd_lost_and_back(cluster):
             for host in lost:
                 host.run("systemctl start --no-block machinectl-etcd")
         until(
-            lambda: cluster.works(cluster.names[0], "run --rm --network demo busybox ping -c 1 -W 2 c1"), 60.0
+            lambda: cluster.works(cluster.names[0], "run --rm --network demo busybox ping -c 3 -W 2 c1"), 60.0
         )
 
     keeps_pinging(cluster, 0, 1, work)
@@ -180,12 +180,12 @@ def test_a_host_that_is_cut_off_its_power_comes_back_with_its_containers(cluster
     name = cluster.names[1]
     lab.host(name).power_cut()
     lab.start(name)
-    until(lambda: reaches(cluster, 0, 1) and reaches(cluster, 1, 0), 90.0)
+    until(lambda: reaches(cluster, 0, 1) and reaches(cluster, 1, 0), 240.0)
 
 
 def test_a_reboot(cluster, lab):
     lab.reboot(cluster.names[0])
-    until(lambda: reaches(cluster, 0, 1) and reaches(cluster, 2, 0), 90.0)
+    until(lambda: reaches(cluster, 0, 1) and reaches(cluster, 2, 0), 240.0)
 
 
 def test_a_removal_while_the_plugin_is_down_leaks_nothing(cluster):
@@ -259,10 +259,10 @@ def test_a_machine_that_comes_back_with_another_address(cluster, lab):
         cluster.ask(name, "reconcile")
         assert cluster.ask(name, "status")["machine"]["vtep"] == f"{prefix}.222"
         # who watched etcd there finds its dead link in 15 s
-        until(lambda: reaches(cluster, 0, 2) and reaches(cluster, 2, 0), 60.0)
+        until(lambda: reaches(cluster, 0, 2) and reaches(cluster, 2, 0), 240.0)
     finally:
         host.run(
             f"ip addr add {host.ip}/24 dev host0; ip addr del {prefix}.222/24 dev host0; ip route replace default via {prefix}.1"
         )
         cluster.ask(name, "reconcile")
-    until(lambda: reaches(cluster, 0, 2), 60.0)
+    until(lambda: reaches(cluster, 0, 2), 240.0)

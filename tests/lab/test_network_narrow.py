@@ -120,10 +120,8 @@ def test_one_side_that_is_wider_is_told(cluster):
     host.run("ip link set host0 mtu 1500")
     try:
         cluster.ask(cluster.names[1], "reconcile")
-        text = said(cluster, 1)
-        assert "packets of 1500 bytes don't reach" in text
-        assert "1400 bytes do" in text
-        assert "--mtu 1350" in text
+        wanted = ("packets of 1500 bytes don't reach", "1400 bytes do", "--mtu 1350")
+        until(lambda: (text := said(cluster, 1)) and all(one in text for one in wanted), pause=0.5)
         sends(cluster, 0, 1)
         cluster.controller.run("network", "create", "--mtu", "1350", "fixed")
         until(lambda: all("fixed" in cluster.networks(name) for name in cluster.names))

@@ -133,7 +133,7 @@ def test_a_networks_life(engine):
     assert gateway["answer"]["Address"] == f"{subnet}.1/24"
     assert auxiliary["answer"]["Address"] == f"{subnet}.130/24"
     assert in_order(["RequestPool", "RequestAddress", "CreateNetwork"], engine.order())
-    until(lambda: engine.cluster.ask(engine.name, "network", name=net)["network"]["machines"])
+    until(lambda: net in [one["name"] for one in engine.cluster.ask(engine.name, "networks")["networks"]])
     engine.docker(f"network rm {net}")
     assert in_order(["DeleteNetwork"], engine.order()) and "ReleasePool" in engine.order()
     assert check(engine) == []
@@ -240,7 +240,7 @@ def test_a_dockerd_that_is_killed_replays(engine):
     assert "Join" not in {one["call"].partition(".")[2] for one in replayed}
     assert check(engine) == []
     assert engine.docker(f"exec box ping -c 1 -W 1 {address}")
-    engine.docker(f"run --rm --network {net} busybox ping -c 1 -W 1 {address}")
+    engine.docker(f"run --rm --network {net} busybox ping -c 3 -W 1 {address}")
     engine.docker("rm -f box")
     engine.docker(f"network rm {net}")
     assert check(engine) == []
@@ -257,7 +257,8 @@ def test_a_service_that_knows_nothing_any_more(engine):
         "systemctl kill -s KILL machinectl-network.service; rm -f /var/lib/machinectl/network*.json"
     )
     # while the service knows nothing yet
-    engine.docker(f"run --rm --network {net} busybox ping -c 1 -W 2 other")
+    tries = "for _ in 1 2 3 4 5 6 7 8 9; do ping -c 1 -W 2 other && exit; sleep 1; done; exit 1"
+    engine.docker(f"run --rm --network {net} busybox sh -c '{tries}'")
     until(engine.is_up)
     engine.cluster.ask(engine.name, "reconcile")
     engine.docker("exec box ping -c 1 -W 2 other")

@@ -202,7 +202,7 @@ def test_an_archive_keeps_owners_by_name_devices_and_holes(shop, tmp_path):
     wanted = shop.one.run(look.replace("%U", "%u")).stdout
     began = time.monotonic()
     shop.run("scp", "-a", "root@one:/srv/owned", "root@two:/srv/owned")
-    assert time.monotonic() - began < 30  # 3 GB of holes do not travel
+    assert time.monotonic() - began < 150  # 3 GB of holes do not travel
     assert shop.two.run(look.replace("%U", "%u")).stdout == wanted
     assert " 1600 " in shop.two.run(look).stdout
     # back to here, where nobody is called web: by number
@@ -217,8 +217,8 @@ def test_an_archive_keeps_owners_by_name_devices_and_holes(shop, tmp_path):
 def test_a_killed_controller_leaves_the_old_file(shop, tmp_path):
     """Directly between machines, and from here: the agents end, the target is as it was."""
     source = tmp_path / "source"
-    source.write_bytes(bytes(10_000_000))
-    shop.two.run("head -c 30000000 /dev/zero > /root/source")
+    source.write_bytes(bytes(60_000_000))
+    shop.two.run("head -c 60000000 /dev/zero > /root/source")
     shop.one.run("echo old > /home/ops/target; chown ops: /home/ops/target")
     for word in ("two:source", source):
         process = shop.start("scp", "--limit-rate", "1M", word, "one:target")
@@ -275,7 +275,8 @@ def test_a_full_disk_and_other_refusals(shop, tmp_path):
     for words in ((source,), ("one:source",)):
         done = shop.run("scp", *words, "two:/mnt/small/target", check=False)
         assert (done.returncode, "two: /mnt/small/target: the disk is full" in done.stderr) == (1, True)
-    assert two.run("ls -A /mnt/small; umount /mnt/small").stdout == ""
+    assert two.run("ls -A /mnt/small").stdout == ""
+    until(lambda: two.run("umount /mnt/small", check=False).returncode == 0)  # an agent may be about to end
     for target, says in (
         ("two:/mnt/folder", "two: /mnt/folder/source is a folder, and source a file"),
         ("two:/mnt/none/x", "two: /mnt/none is not there\n  try: make the folder first"),
@@ -350,7 +351,8 @@ def test_other_disks_in_the_target(shop, tmp_path):
         assert two.run("cd /srv/held && find . -name '.machinectl*' && mountpoint -q data/sub").stdout == ""
         assert two.run("ls /srv/behind/new").stdout == "file\n"
     finally:
-        two.run("umount -R /srv/held; rm -r /srv/held /srv/behind")
+        until(lambda: two.run("umount -R /srv/held", check=False).returncode == 0)
+        two.run("rm -r /srv/held /srv/behind")
 
 
 def test_through_this_computer_where_a_firewall_is_between(shop):

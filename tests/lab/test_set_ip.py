@@ -123,6 +123,7 @@ def test_etcd_and_networks_follow(hosts, controller, busybox):
     controller.run("etcd", "deploy", "ip1")
     controller.run("network", "join", *NAMES)
     controller.run("network", "create", "net")
+    until(lambda: all("net" in cluster.networks(name) for name in NAMES))
     for name in NAMES:
         cluster.docker(name, f"run -d --name c-{name} --net net busybox sleep infinity")
     peer = cluster.address("ip1", "c-ip1", "net")
@@ -150,4 +151,4 @@ def test_etcd_and_networks_follow(hosts, controller, busybox):
     until(lambda: cluster.works("ip2", "run --rm --net net busybox ping -c1 -W2 c-ip1"))
     for name in NAMES:
         assert "everything is as it should be" in controller.run("provision", name).stderr
-    assert controller.run("network", "doctor").returncode == 0
+    until(lambda: controller.run("network", "doctor", check=False).returncode == 0, pause=1.0)

@@ -518,7 +518,7 @@ def test_many_volumes_are_listed_quickly(shop):
     shop.hosts[one].run("for i in $(seq 60); do docker volume create many$i; done >/dev/null")
     began = time.monotonic()
     assert len(shop.volume("ls", one, "-q").stdout.split()) == 60
-    assert time.monotonic() - began < 10
+    assert time.monotonic() - began < 60
 
 
 def test_an_inventory_wants_volumes(shop, tmp_path):

@@ -237,7 +237,7 @@ def test_a_port_that_is_closed_and_a_machine_that_is_away(pair, lab):
     assert forced.stdout == "share1: shares data no more\n"
     assert "later: machinectl volume unshare share1:data --to share2" in forced.stderr
     lab.start("share2")
-    until(lambda: second.run("docker info", check=False).returncode == 0)
+    until(lambda: second.run("docker info", check=False).returncode == 0, 150)
     late = pair.run("volume", "unshare", "share1:data", "--to", "share2")
     assert late.stdout.startswith("share2: has data no more\n")
     assert second.run("docker volume ls -q; ls /etc/machinectl-shares /var/lib/machinectl-shares").stdout.split() == [

@@ -32,6 +32,13 @@ NETWORK = NetworkRecord("n1", "demo", 1, (Pool("127.1.0.0/16"),))
 INTERNAL = NetworkRecord("n2", "inside", 2, (Pool("127.2.0.0/16"),), internal=True)
 
 
+@pytest.fixture(autouse=True)
+def patience(monkeypatch):
+    """No upstream is given up because this machine is busy; less than a client waits."""
+    for module in ("forward", "relay"):
+        monkeypatch.setattr(f"machinectl_agent.network.dns.{module}.PATIENCE", 5.0)
+
+
 def record(id, network, ip, name, aliases=()):
     return EndpointRecord(id, network.id, "m1", ip, "", "", name, tuple(aliases))
 
@@ -453,6 +460,7 @@ class TestForwarding:
 class TestLimits:
     def test_one_client_cannot_take_all_places(self, monkeypatch):
         monkeypatch.setattr(server, "WAITING_EACH", 4)
+        monkeypatch.setattr("machinectl_agent.network.dns.relay.PATIENCE", 1.2)
         with silent() as (_, first), served(first) as one, ThreadPoolExecutor(8) as pool:
             results = [pool.submit(one.ask, "a.example.org") for _ in range(8)]
             quick = [shown(result.result())[0] for result in results]

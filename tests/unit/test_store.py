@@ -240,7 +240,7 @@ def test_key_paths_are_recorded_so_that_another_home_works(tmp_path, monkeypatch
 def _hold(path, ready, leave):
     with Store(path).machine_lock("node1"):
         ready.set()
-        leave.wait(30)
+        leave.wait(120)
 
 
 def test_a_machine_in_use_is_refused_with_its_holder_and_free_after_a_kill(store):
@@ -250,7 +250,7 @@ def test_a_machine_in_use_is_refused_with_its_holder_and_free_after_a_kill(store
     holder = spawn.Process(target=_hold, args=(store.path, ready, leave))
     holder.start()
     try:
-        assert ready.wait(30)
+        assert ready.wait(120)
         with pytest.raises(LockedError, match="in use") as caught, store.machine_lock("node1"):
             pass
         assert caught.value.exit_status == 4

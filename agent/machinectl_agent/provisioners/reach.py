@@ -19,19 +19,21 @@ Address = Tuple[str, int]
 def knock(addresses: Set[Address], silence: float = SILENCE) -> Optional[Dict[str, str]]:
     """None as soon as one of them accepts a connection; else host → reason, within `silence` seconds."""
     answers: queue.Queue[Tuple[str, str]] = queue.Queue()
+    late = f"no answer within {silence:.0f} s"
 
     def try_one(address: Address) -> None:
         try:
             socket.create_connection(address, timeout=silence).close()
         except OSError as error:
-            answers.put((address[0], error.strerror or str(error)))
+            # a timeout, which may come before ours, has no words of its own
+            answers.put((address[0], error.strerror or late))
         else:
             answers.put((address[0], ""))
 
     for address in addresses:
         # daemon threads: a name server that is silent keeps getaddrinfo(3) for half a minute
         threading.Thread(target=try_one, args=(address,), daemon=True).start()
-    trouble: Dict[str, str] = {name: f"no answer within {silence:.0f} s" for name, _ in addresses}
+    trouble: Dict[str, str] = {name: late for name, _ in addresses}
     heard = 0
     end = time.monotonic() + silence
     while heard < len(addresses):
