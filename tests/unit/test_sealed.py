@@ -29,7 +29,7 @@ def test_there_and_back(content, passphrase):
     one, other = seal(content, passphrase), seal(content, passphrase)
     assert one != other
     assert unseal(one, passphrase) == unseal(other, passphrase) == content
-    assert len(content) < 8 or content not in one
+    assert len(content) < 8 or content not in one.split(b"\n", 2)[2]  # the head is there for all to read
 
 
 def test_a_wrong_passphrase_and_any_damage_are_one_error():
