@@ -23,6 +23,7 @@ from typing import TypeVar
 from machinectl_agent.network.drivers.interface import Peer, Wiring
 from machinectl_agent.network.drivers.vxlan import Vxlan
 from machinectl_agent.network.netlink import namespaces
+from tests.waiting import until
 
 Result = TypeVar("Result")
 
@@ -225,14 +226,7 @@ def at_work(*containers: Container) -> None:
         )
 
     for one in containers:
-        wait_for("the links work", functools.partial(works, one))
-
-
-def wait_for(what: str, condition: Callable[[], bool], deadline: float = DEADLINE) -> None:
-    end = time.monotonic() + deadline
-    while not condition():
-        assert time.monotonic() < end, f"not within {deadline} s: {what}"
-        time.sleep(0.01)
+        until(functools.partial(works, one), pause=0.01)
 
 
 def transfer(sender: Container, receiver: Container, to: str, size: int) -> bytes:

@@ -9,7 +9,7 @@ from typing import Any
 
 from machinectl.kv.client import Etcd3
 from machinectl_agent.kv.gateway import Gateway
-from machinectl_agent.kv.interface import Change, Snapshot, Trouble, Watch, WatchItem
+from machinectl_agent.kv.interface import Change, KvError, KvUnavailable, Snapshot, Trouble, Watch, WatchItem
 from machinectl_agent.kv.tls import Tls
 from tests.etcd_cluster import EtcdCluster, Files
 
@@ -23,6 +23,17 @@ def tls_of(files: Files | None) -> Tls | None:
 def connect(kind: str, cluster: EtcdCluster, endpoints: Sequence[str] = ()) -> Any:
     """A client of all members, or of those endpoints."""
     return KINDS[kind](endpoints or cluster.endpoints, tls=tls_of(cluster.files))
+
+
+def succeeds(call: Callable[[], Any], but: type[KvError] = KvUnavailable, seconds: float = 60.0) -> Any:
+    """The answer, as soon as there is one instead of an error of that type."""
+    end = time.monotonic() + seconds
+    while True:
+        try:
+            return call()
+        except but:
+            assert time.monotonic() < end
+            time.sleep(0.05)
 
 
 class Reader:

@@ -9,7 +9,6 @@ import shutil
 import socket
 import subprocess
 import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -20,6 +19,7 @@ from machinectl.remote import keys as machine_keys
 from machinectl.remote.become import Become
 from machinectl.remote.connection import Connection, open_connection
 from tests.ports import free_port
+from tests.waiting import until
 
 SSHD = shutil.which("sshd", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin")
 
@@ -32,14 +32,6 @@ def make_key(path: Path, kind: str = "ed25519", passphrase: str = "", *options: 
         stdin=subprocess.DEVNULL,
     )
     return path
-
-
-def wait_for(condition, seconds: float = 10.0, what: str = "the condition") -> None:
-    seconds = max(seconds, 60.0)  # how long it takes says nothing where the machine is busy
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, f"{what} did not come true in {seconds} s"
-        time.sleep(0.01)
 
 
 class Sshd:
@@ -82,7 +74,7 @@ class Sshd:
         self.process = subprocess.Popen(
             [SSHD, "-D", "-e", "-f", str(config)], stderr=(self.folder / "log").open("ab")
         )
-        wait_for(self._answers, 10, "sshd")
+        until(self._answers, pause=0.01)
 
     def _answers(self) -> bool:
         assert self.process.poll() is None, (self.folder / "log").read_text()
@@ -172,7 +164,7 @@ def agent(tmp_path, home, monkeypatch):
     process = subprocess.Popen(
         ["ssh-agent", "-D", "-a", str(path)], stdout=subprocess.DEVNULL, start_new_session=True
     )
-    wait_for(path.exists, 5, "ssh-agent")
+    until(path.exists, pause=0.01)
     monkeypatch.setenv("SSH_AUTH_SOCK", str(path))
 
     def add(key: Path, passphrase: str = "") -> None:

@@ -29,8 +29,9 @@ from machinectl.remote.native import native_connection
 from machinectl.store.store import Store
 from tests import carry_ends
 from tests.carry_ends import BLOCK, sha256_of
-from tests.contract.conftest import make_key, wait_for
+from tests.contract.conftest import make_key
 from tests.ports import free_port
+from tests.waiting import until
 
 SIZE = 20_000_003
 
@@ -122,7 +123,7 @@ def test_what_was_said_before_anyone_listened_is_heard(store, systems_ssh):
         assert by
         with contextlib.closing(by.start("echo early >&2; echo up; cat >&2", timeout=10)) as channel:
             assert channel.read_line(10) == b"up\n"
-            wait_for(lambda: channel.take_in() or channel.stderr_tail() == "early")
+            until(lambda: channel.take_in() or channel.stderr_tail() == "early")
             heard: list[bytes] = []
             channel.divert_stderr(heard.append)
             channel.write(b"late\n", 10)
@@ -323,7 +324,7 @@ def test_a_killed_controller_ends_both_agents(store, tmp_path, direct):
         assert int(process.stdout.readline()) > 0
         assert running() == 2
         process.send_signal(signal.SIGKILL)
-    wait_for(lambda: not running(), 20, "the agents' end")
+    until(lambda: not running())
     assert not list(tmp_path.glob("target*"))
 
 

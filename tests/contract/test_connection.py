@@ -17,8 +17,9 @@ from machinectl.model import SshAddress
 from machinectl.remote import keys as machine_keys
 from tests.frozen import freeze
 from tests.ports import free_port
+from tests.waiting import until
 
-from .conftest import make_key, wait_for
+from .conftest import make_key
 
 
 def test_a_command_gives_its_three_answers(connection):
@@ -299,4 +300,4 @@ def test_closing_leaves_no_descriptor_behind(sshd, key, connect):
     for _ in range(3):
         with connect(sshd.address(key)) as connection:
             connection.run("true", deadline=10)
-    wait_for(lambda: count() <= before, 5, "as few descriptors as before")
+    until(lambda: count() <= before)

@@ -202,9 +202,8 @@ def test_a_byte_now_and_then_is_not_waited_for(daemon):
     assert read_all(one)[-1]["problem"] == "idle"
 
 
-@pytest.mark.parametrize(
-    "daemon", [{"patience": 5.0}], indirect=True
-)  # the eighth comes long before the first is gone
+# the hundredth comes long before the first is sent away
+@pytest.mark.parametrize("daemon", [{"patience": 5.0}], indirect=True)
 def test_a_hundred_connections_are_limited_and_forgotten(daemon):
     crowd = [daemon.connect() for _ in range(100)]
     refused = [read_all(one) for one in crowd[8:]]

@@ -20,6 +20,7 @@ from machinectl_agent.daemon.settings import Settings
 from machinectl_agent.daemon.supervisor import Supervisor
 from machinectl_agent.daemon.systemd import Systemd, UnitState
 from tests.frozen import freeze
+from tests.waiting import until
 
 DOCKERD = """
 import os, socket, sys, time
@@ -254,20 +255,13 @@ def test_death_is_noticed_at_once_and_the_end_too(scene):
     thread = threading.Thread(target=supervisor.run, args=(ending,))
     thread.start()
     try:
-        wait_for(lambda: supervisor.snapshot()["state"] == "running")
+        until(lambda: supervisor.snapshot()["state"] == "running")
         scene.systemd.active = "activating"
         scene.systemd.process.kill()
-        wait_for(lambda: supervisor.snapshot()["state"] == "starting")
+        until(lambda: supervisor.snapshot()["state"] == "starting")
     finally:
         os.write(end, b"x")
         thread.join(5)
         os.close(ending)
         os.close(end)
     assert not thread.is_alive()
-
-
-def wait_for(condition, seconds=30.0):
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.01)

@@ -15,8 +15,8 @@ import pytest
 
 from machinectl.model import Machine, SshAddress
 from machinectl.store.store import Store
-from tests.contract.conftest import wait_for
 from tests.ports import free_port
+from tests.waiting import until
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -136,32 +136,32 @@ def test_lines_come_as_they_are_written(start):
 
 def test_ctrl_c_and_the_deadline_end_the_command_on_the_host(start, call):
     process = start("exec", "web*", "--", "sleep 600.5 & sleep 600.5")
-    wait_for(lambda: len(alive("600.5")) == 4, 20, "the commands")
+    until(lambda: len(alive("600.5")) == 4)
     process.send_signal(signal.SIGINT)
     process.communicate(timeout=20)
     assert process.returncode == 130
-    wait_for(lambda: not alive("600.5"), 20, "the commands' end")
+    until(lambda: not alive("600.5"))
 
     status, _, err = call("exec", "--timeout", "10", "web*", "--", "sleep 600.75")
     assert status == 3
     assert "did not end in time" in err
-    wait_for(lambda: not alive("600.75"), 20, "the command's end")
+    until(lambda: not alive("600.75"))
 
 
 def test_a_controller_that_is_killed_ends_its_commands(start):
     process = start("exec", "web1", "--", "sleep 600.125")
-    wait_for(lambda: alive("600.125"), 20, "the command")
+    until(lambda: alive("600.125"))
     process.kill()
     process.communicate()
-    wait_for(lambda: not alive("600.125"), 20, "the command's end")
+    until(lambda: not alive("600.125"))
 
 
 def test_what_ignores_sigterm_is_killed(start):
     process = start("exec", "web1", "--", "trap '' TERM; sleep 600.375; sleep 600.375")
-    wait_for(lambda: alive("600.375"), 20, "the command")
+    until(lambda: alive("600.375"))
     process.send_signal(signal.SIGINT)
     process.communicate(timeout=20)
-    wait_for(lambda: not alive("600.375"), 20, "the command's end")
+    until(lambda: not alive("600.375"))
 
 
 def test_a_reader_that_goes_away(store):

@@ -17,7 +17,7 @@ from machinectl.pki.leaves import ensure_client
 from machinectl_agent.kv.interface import Compare, KvError, KvRefused, KvUnavailable, Put
 from machinectl_agent.kv.tls import Tls
 from tests.etcd_cluster import EtcdCluster
-from tests.kv_clients import KINDS, connect
+from tests.kv_clients import KINDS, connect, succeeds
 
 
 @pytest.fixture(params=KINDS)
@@ -52,17 +52,6 @@ def lasts(least, most):
     yield
     took = time.monotonic() - began
     assert least <= took <= most, took
-
-
-def succeeds(call, seconds=60):
-    """The answer, as soon as there is one."""
-    end = time.monotonic() + seconds
-    while True:
-        try:
-            return call()
-        except KvUnavailable:
-            assert time.monotonic() < end
-            time.sleep(0.05)
 
 
 def test_nobody_there_is_said_at_once(kind, single):

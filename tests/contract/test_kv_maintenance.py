@@ -6,7 +6,6 @@ import hashlib
 import stat
 import subprocess
 import sys
-import time
 
 import pytest
 
@@ -14,7 +13,7 @@ from machinectl.errors import StoreError
 from machinectl.kv.client import Etcd3
 from machinectl_agent.kv.interface import KvError, KvRefused, KvUnavailable
 from tests.etcd_cluster import EtcdCluster
-from tests.kv_clients import connect
+from tests.kv_clients import connect, succeeds
 from tests.waiting import until
 
 
@@ -29,16 +28,6 @@ def kv(single):
     client = connect("etcd3", single)
     yield client
     client.close()
-
-
-def succeeds(call, seconds=60):
-    end = time.monotonic() + seconds
-    while True:
-        try:
-            return call()
-        except KvError:
-            assert time.monotonic() < end
-            time.sleep(0.1)
 
 
 def remove(kv, member):
@@ -65,15 +54,15 @@ def test_members_come_and_go(tmp_path):
 
         # one is replaced: removed, and added as a learner that starts empty
         cluster.kill(2)
-        succeeds(lambda: remove(kv, found["m2"].id))
+        succeeds(lambda: remove(kv, found["m2"].id), KvError)
         with pytest.raises(KvRefused, match="not found"):
             kv.remove_member(found["m2"].id)
         assert {one.name for one in kv.members()} == {"m0", "m1"}
-        added = succeeds(lambda: add(kv, cluster.peer_url(2)))
+        added = succeeds(lambda: add(kv, cluster.peer_url(2)), KvError)
         assert added.is_learner and added.name == ""
         cluster.forget(2)
         cluster.launch(2, state="existing")
-        succeeds(lambda: kv.promote_member(added.id))
+        succeeds(lambda: kv.promote_member(added.id), KvError)
         cluster.wait(2)
         assert not any(one.is_learner for one in kv.members())
         until(lambda: {one.name for one in kv.members()} == {"m0", "m1", "m2"})  # it says its name itself

@@ -29,8 +29,8 @@ from tests.dataplane_hosts import (
     peers,
     run,
     tell,
-    wait_for,
 )
+from tests.waiting import until
 
 pytestmark = pytest.mark.root
 
@@ -319,7 +319,7 @@ def test_a_container_that_is_gone_took_its_port_with_it(table: Bench):
     host.plane.ensure_network(host.wiring(NETWORK))
     one = Container(host, "one", NETWORK, "10.50.0.2")
     table.remove_namespace(one.path)
-    wait_for("the kernel has taken the port away", lambda: host.plane.attached(NETWORK) == set())
+    until(lambda: host.plane.attached(NETWORK) == set())
     host.plane.detach(NETWORK, one.endpoint)
     # the same endpoint again, and one whose other end a container has
     again = Container(host, "one", NETWORK, "10.50.0.2")

@@ -57,7 +57,7 @@ def test_a_network_made_on_one_machine_is_on_all_within_a_second(cluster, demo):
         return took
 
     # the fastest of several, as others keep this machine busy, too
-    assert any(appears(f"quick{number}") < 10 for number in range(8))
+    assert any(appears(f"quick{number}") < 1.5 for number in range(30))
     listed = json.loads(cluster.controller.run("network", "ls", "--output", "json").stdout)
     assert [one["name"] for one in listed if one["name"] == demo] == [demo]
     inspected = [json.loads(cluster.docker(name, "network inspect demo"))[0] for name in cluster.names]

@@ -43,6 +43,7 @@ def add(store: Store, name: str, *, address: str = "", become: Become, quiet: bo
         present = require_own(store)
         etcd = _joining(present, name, address or machine.ip)
         others = [one for one in etcd.members if one != name]
+        # all together: behind a firewall each is asked by a tunnel of its own
         wait_healthy(store, etcd, others, deadline=20.0)
         # a host that can't be reached, has no package or too old a one is found out before etcd knows of it
         result = apply_member(store, etcd, name, become=become, quiet=quiet, stage="install")
